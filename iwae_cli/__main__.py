@@ -1,0 +1,5 @@
+"""Run the command line as `python -m iwae_cli`."""
+
+from iwae_cli.cli import main
+
+main()

@@ -1,0 +1,184 @@
+"""Plain dataclasses for a run: types, ranges, defaults, and the run's identity.
+
+Nothing here knows of Hydra. The nodes `dataset`, `objective` and `optimizer` of a `Config` name
+one component of a registry with its keyword arguments; the component's own frozen dataclass says
+which arguments exist and which values are allowed.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from iwae_cli.errors import ConfigError
+
+T = TypeVar("T")
+Component = dict[str, Any]
+
+FORMAT_VERSION = 1
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("float32",)
+INITIALISATIONS = ("glorot", "original_code")
+NOT_IDENTITY = {"identity": False}
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError with `message` unless `condition` holds."""
+    if not condition:
+        raise ValueError(message)
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """Return the message for an unknown name: the nearest known one, and all that exist."""
+    known = sorted(known)
+    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+    return f"unknown {kind} '{name}': {hint}known: {', '.join(known)}"
+
+
+@dataclass(frozen=True)
+class Arch:
+    """The network's shape, from the image upwards.
+
+    `latents[l]` is the size of stochastic layer l + 1; `hidden[l]` the widths of the tanh layers
+    between it and the layer below. The generative network mirrors the recognition network.
+    """
+
+    name: str = field(default="custom", metadata=NOT_IDENTITY)
+    latents: list[int] = field(default_factory=lambda: [50])
+    hidden: list[list[int]] = field(default_factory=lambda: [[200, 200]])
+    init: str = "glorot"
+    output_bias: bool = True
+
+    def __post_init__(self) -> None:
+        require(len(self.latents) > 0, "latents must name at least one stochastic layer")
+        require(
+            len(self.hidden) == len(self.latents),
+            f"hidden needs one list of widths for each of the {len(self.latents)} stochastic "
+            f"layers, got {len(self.hidden)}",
+        )
+        sizes = [*self.latents, *(width for widths in self.hidden for width in widths)]
+        require(all(size >= 1 for size in sizes), f"all sizes must be at least 1, got {sizes}")
+        require(self.init in INITIALISATIONS, unknown("init", self.init, INITIALISATIONS))
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run, resolved: everything that `iwae train` needs to know."""
+
+    arch: Arch = field(default_factory=Arch)
+    dataset: Component = field(default_factory=lambda: {"name": "mnist"})
+    objective: Component = field(default_factory=lambda: {"name": "iwae"})
+    optimizer: Component = field(default_factory=lambda: {"name": "paper"})
+    k: int = 50
+    seed: int = 0
+    precision: str = "float32"
+    device: str = field(default="auto", metadata=NOT_IDENTITY)
+    threads: int | None = field(default=None, metadata=NOT_IDENTITY)
+    outputs: str = field(default="outputs", metadata=NOT_IDENTITY)
+    checkpoint_seconds: float = field(default=60.0, metadata=NOT_IDENTITY)
+    validate_passes: int = field(default=10, metadata=NOT_IDENTITY)
+
+    def __post_init__(self) -> None:
+        require(self.k >= 1, f"k must be at least 1, got {self.k}")
+        require(0 <= self.seed < 2**63, f"seed must be in [0, 2^63), got {self.seed}")
+        require(self.precision in PRECISIONS, unknown("precision", self.precision, PRECISIONS))
+        require(self.device in DEVICES, unknown("device", self.device, DEVICES))
+        require(
+            self.threads is None or self.threads >= 1,
+            f"threads must be at least 1 or null for all cores, got {self.threads}",
+        )
+        require(
+            self.checkpoint_seconds >= 0,
+            f"checkpoint_seconds must be 0 or more, got {self.checkpoint_seconds}",
+        )
+        require(
+            self.validate_passes >= 0,
+            f"validate_passes must be 0 (never) or more, got {self.validate_passes}",
+        )
+
+
+def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
+    """Return a `cls` made of `values`, converted to the types of its fields.
+
+    Args:
+        cls: A dataclass whose `__post_init__` raises ValueError on values out of range.
+        values: Its keyword arguments.
+        where: The config node they come from, for messages; empty for the top level.
+
+    Raises:
+        ConfigError: An unknown key (with the nearest name), a wrong type, a value out of range.
+    """
+    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]  # any dataclass
+    prefix = f"{where}: " if where else ""
+    for key in values:
+        if key not in names:
+            raise ConfigError(prefix + unknown("key", key, names))
+    try:
+        schema = OmegaConf.structured(cls)
+        OmegaConf.set_readonly(schema, False)
+        result = OmegaConf.to_object(OmegaConf.merge(schema, dict(values)))
+    except OmegaConfBaseException as error:
+        line = str(error).splitlines()[0]
+        key = getattr(error, "full_key", None)
+        raise ConfigError(prefix + (f"{key}: {line}" if key else line)) from None
+    except ValueError as error:
+        raise ConfigError(prefix + str(error)) from None
+    assert isinstance(result, cls)
+    return result
+
+
+def parse(values: Mapping[str, Any]) -> Config:
+    """Return the `Config` of a nested mapping of plain types, such as a composed YAML.
+
+    Raises:
+        ConfigError: One line that names every fault of the top level and of `arch`.
+    """
+    faults: list[str] = []
+    arch = Arch()
+    try:
+        arch = build(Arch, values.get("arch", {}), where="arch")
+    except ConfigError as error:
+        faults.append(str(error))
+    components = {}
+    for node in ("dataset", "objective", "optimizer"):
+        component = values.get(node, {})
+        if isinstance(component, Mapping) and "name" in component:
+            components[node] = dict(component)
+        else:
+            faults.append(f"{node}: needs a name, as in '{node}=...'; got {component!r}")
+    rest = {key: value for key, value in values.items() if key not in ("arch", *components)}
+    try:
+        config = build(Config, rest)
+    except ConfigError as error:
+        faults.append(str(error))
+    if faults:
+        raise ConfigError("; ".join(faults))
+    return dataclasses.replace(config, arch=arch, **components)  # type: ignore[arg-type]
+
+
+def identity_fields(node: object) -> dict[str, Any]:
+    """Return the fields of a dataclass that belong to a run's identity, by name.
+
+    A field with `metadata={"identity": False}` never joins. One with `metadata={"identity":
+    "if set"}` (a key added after runs already existed) joins only where it differs from its
+    default, so that the identities of old runs stay valid.
+    """
+    joined = {}
+    for f in dataclasses.fields(node):  # type: ignore[arg-type]  # any dataclass
+        value, rule = getattr(node, f.name), f.metadata.get("identity", True)
+        if rule is True or (rule == "if set" and value != f.default):
+            joined[f.name] = value
+    return joined
+
+
+def identity(parts: Mapping[str, Any]) -> str:
+    """Return the SHA-256, in hex, of `parts` and the format version as sorted JSON."""
+    text = json.dumps({"format": FORMAT_VERSION, **parts}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Data sets by name; each file of this folder but `dataset` and `files` is one source."""

@@ -1,0 +1,50 @@
+"""Every mistake a user can make, with its exit code."""
+
+
+class IwaeError(Exception):
+    """A fault that is reported as one line, without a traceback, and ends the command.
+
+    The message says what was received, what is allowed and what to do next.
+    """
+
+    exit_code = 1
+
+
+class ConfigError(IwaeError):
+    """A key, value or combination of keys that cannot be run; nothing has been started."""
+
+    exit_code = 2
+
+
+class UsageError(IwaeError):
+    """A command line that cannot be carried out, such as no run to evaluate."""
+
+    exit_code = 2
+
+
+class DataError(IwaeError):
+    """A data set that is missing, damaged or outside the allowed range."""
+
+
+class CheckpointError(IwaeError):
+    """A checkpoint that is missing, damaged, foreign, or could not be written."""
+
+
+class RunLockedError(IwaeError):
+    """A run folder that another process is using."""
+
+
+class NonFiniteError(IwaeError):
+    """A bound or parameter that became NaN or infinite; the last good checkpoint is kept."""
+
+
+class SweepError(IwaeError):
+    """One or more runs of a sweep failed; the others were carried out."""
+
+
+class Stopped(IwaeError):  # noqa: N818  (not a fault: the user's own request)
+    """Training ended on SIGINT or SIGTERM after its state was saved."""
+
+    def __init__(self, message: str, *, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
