@@ -126,8 +126,8 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
         result = OmegaConf.to_object(OmegaConf.merge(schema, dict(values)))
     except OmegaConfBaseException as error:
         line = str(error).splitlines()[0]
-        key = getattr(error, "full_key", None)
-        raise ConfigError(prefix + (f"{key}: {line}" if key else line)) from None
+        at = getattr(error, "full_key", None)
+        raise ConfigError(prefix + (f"{at}: {line}" if at else line)) from None
     except ValueError as error:
         raise ConfigError(prefix + str(error)) from None
     assert isinstance(result, cls)

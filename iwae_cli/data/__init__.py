@@ -1,1 +1,1 @@
-"""Data sets by name; each file of this folder but `dataset` and `files` is one source."""
+"""Data sets by name: `registry` finds them, and each file with a `load` is one source."""

@@ -1,0 +1,1 @@
+"""The model: importance weights, layers and the networks made of them."""

@@ -1,0 +1,89 @@
+"""Checkpoints: one file of plain types, written atomically, read without running any code."""
+
+import io
+import os
+import pickle
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from iwae_cli.config import FORMAT_VERSION
+from iwae_cli.errors import CheckpointError
+
+KEYS = ("format", "config", "identity", "data", "model", "optimizer", "training", "versions")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by a file that holds `content`: after a crash it is the old or the new one.
+
+    Raises:
+        OSError: The file could not be written; the old one is untouched, nothing else is left.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint, serialised in memory first.
+
+    Args:
+        path: The file; an older one is kept until the new one is whole.
+        content: The keys `KEYS` but `format`; tensors, numbers, strings, lists and dicts alone.
+
+    Raises:
+        CheckpointError: The file could not be written; the older one is untouched.
+    """
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT_VERSION, **content}, buffer)
+    try:
+        write_atomically(path, buffer.getvalue())
+    except OSError as error:
+        raise CheckpointError(
+            f"could not save {path}: {error.strerror}; the last good checkpoint is untouched; "
+            "make room and run the same command again to resume"
+        ) from None
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint, its tensors on the CPU.
+
+    Raises:
+        CheckpointError: The file is missing, truncated, no checkpoint, holds more than plain
+            types (which is never executed), or has another format number.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}; train one with 'iwae train'")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path} is no checkpoint of iwae: it holds something other than plain tensors, "
+            "numbers and strings; nothing in it was run"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, LookupError, OSError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise CheckpointError(f"{path} is damaged or no checkpoint of iwae: {reason}") from None
+    if not isinstance(content, dict) or any(key not in content for key in KEYS):
+        raise CheckpointError(f"{path} is no checkpoint of iwae: keys are missing")
+    if content["format"] != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has format {content['format']}, this version of iwae reads format "
+            f"{FORMAT_VERSION}; use the version that wrote it: {content['versions'].get('iwae')}"
+        )
+    return content

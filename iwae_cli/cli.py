@@ -1,0 +1,267 @@
+"""The click commands: parse, call, print. Nothing heavy is imported until a command runs."""
+
+import shlex
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from iwae_cli import __version__
+from iwae_cli.errors import SweepError, UsageError
+from iwae_cli.terminal import (
+    DESCRIBED,
+    EVALUATED,
+    TRAINED,
+    Commands,
+    Row,
+    log_to_stderr,
+    print_fields,
+    print_json,
+    print_table,
+)
+
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+FOLDER = click.Path(exists=True, file_okay=False)
+SPLITS = ("train", "valid", "test")
+
+
+def overrides_completed(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Return the overrides that complete a word: config groups, their choices, and keys."""
+    from iwae_cli.launch import completions
+
+    return completions(ctx.params.get("overrides") or (), incomplete)
+
+
+def counts(_: click.Context, __: click.Parameter, value: str) -> list[int]:
+    """Return the whole numbers of a list such as `1,5,50`, sorted, each once."""
+    parts = value.split(",")
+    if not all(part.strip().isdecimal() and int(part) >= 1 for part in parts):
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers of at least 1")
+    return sorted({int(part) for part in parts})
+
+
+def checkpoints(given: Sequence[Path]) -> Sequence[Path]:
+    """Return the checkpoints asked for, or the newest run's, which is named on stderr."""
+    from iwae_cli import experiment
+
+    if given:
+        return given
+    newest = experiment.newest_run(Path("outputs"))
+    click.echo(f"newest run: {newest}", err=True)
+    return [newest]
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+checkpoint = click.option(
+    "--checkpoint",
+    "paths",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A checkpoint or a run folder; may be repeated.  [default: newest below outputs/runs]",
+)
+seed = click.option("--seed", default=0, show_default=True, help="Of binarisation and noise.")
+device = click.option(
+    "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where to run."
+)
+split = partial(
+    click.option, "--split", type=click.Choice(SPLITS), show_default=True, help="Which images."
+)
+
+
+@click.group(cls=Commands, invoke_without_command=True)
+@click.version_option(__version__, package_name="iwae-cli", prog_name="iwae")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    r"""Train and judge importance weighted autoencoders (Burda et al. 2015, arXiv 1509.00519).
+
+    \b
+    Examples:
+      iwae train dataset=digits k=5 optimizer.stages=5   no files, no network
+      iwae eval                                          test NLL of the newest run by L_5000
+      iwae active-units                                  which latent units the model uses
+      iwae data mnist                                    fetch, verify and describe a data set
+
+    \b
+    Completion of commands and overrides, for bash (zsh and fish likewise):
+      eval "$(_IWAE_COMPLETE=bash_source iwae)"
+    """
+    log_to_stderr()
+    if ctx.invoked_subcommand is None and not ctx.resilient_parsing:
+        click.echo(ctx.get_help())
+
+
+@main.command()
+@click.argument("overrides", nargs=-1, shell_complete=overrides_completed)
+@click.option("-m", "--multirun", is_flag=True, help="Sweep over comma-separated values.")
+@click.option("--cfg", type=click.Choice(["job", "hydra", "all"]), help="Print the config; no run.")
+@click.option("--resolve", is_flag=True, help="With --cfg: resolve interpolations.")
+@click.option("--info", type=click.Choice(INFO), help="Print what Hydra composes from; no run.")
+@click.option("--config-dir", type=FOLDER, help="Your own folder of YAML files, searched first.")
+@as_json
+def train(
+    overrides: tuple[str, ...],
+    multirun: bool,
+    cfg: str | None,
+    resolve: bool,
+    info: str | None,
+    config_dir: str | None,
+    as_json: bool,
+) -> None:
+    r"""Train a model; the same command again resumes it.
+
+    OVERRIDES are key=value pairs over conf/config.yaml; --cfg job shows all keys.
+
+    \b
+    Examples:
+      iwae train k=50
+      iwae train dataset=digits k=5 objective=vae optimizer.stages=5 seed=1
+      iwae train 'arch.latents=[20]' 'arch.hidden=[[100,100]]' device=cpu
+      iwae train -m k=1,5,50 arch=one_layer,two_layer
+      iwae train dataset=arrays dataset.train=mine.npz
+      iwae train --cfg job optimizer=fast
+    """
+    if resolve and not cfg:
+        raise UsageError("--resolve needs --cfg job, hydra or all")
+    if sum(map(bool, (multirun, cfg, info))) > 1:
+        raise UsageError("only one of --multirun, --cfg and --info can be given")
+    from iwae_cli import launch
+
+    if cfg or info:
+        launch.show(overrides, cfg=cfg, resolve=resolve, info=info, config_dir=config_dir)
+        return
+    done = launch.launch(overrides, multirun=multirun, config_dir=config_dir)
+    if as_json:
+        print_json(done.results)
+    elif done.results:
+        print_table(done.results, TRAINED)
+        folder = shlex.quote(str(done.results[-1]["folder"]))
+        click.echo(f"Next: iwae eval --checkpoint {folder}")
+    if done.failures:
+        total = len(done.failures) + len(done.results)
+        lines = "; ".join(done.failures)
+        raise SweepError(f"{len(done.failures)} of {total} runs of the sweep failed: {lines}")
+
+
+@main.command("eval")
+@checkpoint
+@click.option(
+    "--k",
+    metavar="K[,K...]",
+    default="5000",
+    show_default=True,
+    callback=counts,
+    help="Samples.",
+)
+@split(default="test")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many images.")
+@seed
+@device
+@as_json
+def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  # noqa: ANN401
+    r"""Estimate the test NLL by L_k, in nats per image.
+
+    Rows that eval.csv of the run already has are not computed again.
+
+    \b
+    Examples:
+      iwae eval
+      iwae eval --k 1,5,50,5000 --split valid
+      iwae eval --checkpoint RUN_A --checkpoint RUN_B --limit 1000 --json
+    """
+    from iwae_cli import experiment
+
+    rows: list[Row] = []
+    for path in checkpoints(paths):
+        new = experiment.evaluate(path, **options)
+        rows += new
+        if not as_json:
+            print_table(new, EVALUATED, title=str(new[0]["run"]))
+    if as_json:
+        print_json(rows)
+
+
+@main.command("active-units")
+@checkpoint
+@click.option(
+    "--threshold",
+    type=click.FloatRange(min=0),
+    default=0.01,
+    show_default=True,
+    help="A unit is active where A_u, the variance of its posterior mean, is larger.",
+)
+@split(default="train")
+@click.option(
+    "--definition",
+    type=click.Choice(["paper", "original-code"]),
+    default="paper",
+    show_default=True,
+    help="Of A_u: the paper's, or that of the authors' published code.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    help="Draws per image for the layers above the first.",
+)
+@click.option("--check", is_flag=True, help="Also the NLL without the inactive units.")
+@seed
+@device
+@as_json
+def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  # noqa: ANN401
+    r"""Count the units that vary with the image.
+
+    Writes the variances as CSV, and their histogram as PNG, into the run's folder.
+
+    \b
+    Examples:
+      iwae active-units
+      iwae active-units --check --split test
+      iwae active-units --checkpoint RUN --threshold 0.02 --definition original-code
+    """
+    from iwae_cli import experiment
+
+    results = [experiment.active_units(path, **options) for path in checkpoints(paths)]
+    if as_json:
+        print_json(results)
+    else:
+        for result in results:
+            print_fields(result)
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
+@as_json
+def data(name: str | None, options: tuple[str, ...], as_json: bool) -> None:
+    r"""Fetch, verify and describe a data set.
+
+    Without a name, all are listed. Files are looked for in IWAE_DATA_DIR, then in the
+    cache folder, and what is missing is downloaded.
+
+    \b
+    Examples:
+      iwae data
+      iwae data mnist
+      iwae data arrays train=mine.npz
+    """
+    from iwae_cli.data import registry
+
+    if name is None:
+        sources = {key: source.__doc__ or "" for key, source in registry.SOURCES.items()}
+        listed = [{"name": key, "what": doc.splitlines()[0]} for key, doc in sources.items()]
+        print_json(listed) if as_json else print_table(listed, {"name": "name", "what": "what"})
+        return
+    if bad := [option for option in options if "=" not in option]:
+        raise UsageError(f"cannot read '{bad[0]}': options are written key=value")
+    values = dict(option.split("=", 1) for option in options)
+    described = registry.describe(registry.find({"name": name, **values}).load())
+    if as_json:
+        print_json(described)
+        return
+    splits = described.pop("splits")
+    print_fields(described)
+    print_table([{"split": key} | row for key, row in splits.items()], DESCRIBED)

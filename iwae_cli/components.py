@@ -1,0 +1,84 @@
+"""The components that a config names: data source, objective, schedule, device."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from iwae_cli import config, objectives
+from iwae_cli.config import Config
+from iwae_cli.data import registry
+from iwae_cli.data.dataset import Source
+from iwae_cli.errors import ConfigError
+from iwae_cli.models.importance import Objective
+from iwae_cli.optimizers import SCHEDULES, Schedule
+
+
+@dataclass(frozen=True)
+class Components:
+    """The components that a config names, made of their options."""
+
+    source: Source
+    objective: Objective
+    schedule: Schedule
+
+
+def components_of(settings: Config) -> Components:
+    """Return the components of a config.
+
+    Raises:
+        ConfigError: One line with the faults of all of them.
+    """
+    faults, found = [], []
+    finders = (
+        (registry.find, settings.dataset),
+        (find_objective, settings.objective),
+        (find_schedule, settings.optimizer),
+    )
+    for find, values in finders:
+        try:
+            found.append(find(values))
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError("; ".join(faults))
+    return Components(*found)  # type: ignore[arg-type]  # one of each, in this order
+
+
+def find_objective(values: dict[str, Any]) -> Objective:
+    """Return the estimator of a config node, `name` and its parameters."""
+    if values["name"] not in objectives.names():
+        raise ConfigError(config.unknown("objective", values["name"], objectives.names()))
+    return config.build(objectives.find(values["name"]), values, where="objective")
+
+
+def find_schedule(values: dict[str, Any]) -> Schedule:
+    """Return the optimiser and schedule of a config node, `name` and its options."""
+    if values["name"] not in SCHEDULES:
+        raise ConfigError(config.unknown("optimizer", values["name"], SCHEDULES))
+    return config.build(SCHEDULES[values["name"]], values, where="optimizer")
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device that `auto`, `cpu`, `cuda` or `mps` stands for on this machine.
+
+    Raises:
+        ConfigError: The device was named and is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next((device for device, there in available.items() if there), "cpu")
+    elif not available.get(name, name == "cpu"):
+        raise ConfigError(f"device={name}: there is none on this machine; use device=cpu or auto")
+    return torch.device(name)
+
+
+def resolved(settings: Config, components: Components) -> dict[str, Any]:
+    """Return a config with every option of every component, as plain types."""
+    return {
+        **dataclasses.asdict(settings),
+        "dataset": dataclasses.asdict(components.source),  # type: ignore[call-overload]
+        "objective": dataclasses.asdict(components.objective),  # type: ignore[call-overload]
+        "optimizer": dataclasses.asdict(components.schedule),
+    }

@@ -1,0 +1,64 @@
+"""The data sets by name, and what one says of itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from iwae_cli.config import build, unknown
+from iwae_cli.data.arrays import Arrays
+from iwae_cli.data.dataset import SPLITS, Dataset, Source
+from iwae_cli.data.digits import Digits
+from iwae_cli.data.mnist import Mnist
+from iwae_cli.data.mnist_fixed import MnistFixed
+from iwae_cli.data.omniglot import Omniglot
+from iwae_cli.errors import ConfigError
+
+SOURCES: dict[str, type[Source]] = {
+    "arrays": Arrays,
+    "digits": Digits,
+    "mnist": Mnist,
+    "mnist_fixed": MnistFixed,
+    "omniglot": Omniglot,
+}
+
+
+def names() -> list[str]:
+    """Return the names of all data sets, sorted."""
+    return sorted(SOURCES)
+
+
+def find(values: Mapping[str, Any]) -> Source:
+    """Return the source of a config node, `name` and that source's options; nothing is loaded.
+
+    Example:
+        >>> find({"name": "digits", "valid": 0}).load().train.shape
+        (1397, 64)
+
+    Raises:
+        ConfigError: An unknown name or option, a wrong type, a value out of range.
+    """
+    name = values.get("name")
+    if name not in SOURCES:
+        raise ConfigError(unknown("dataset", name, SOURCES))
+    return build(SOURCES[name], values, where="dataset")
+
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """Return what `iwae data` prints, in plain types; pixel figures are None for an empty split."""
+    described: dict[str, Any] = {
+        "name": dataset.name,
+        "label": dataset.label,
+        "binarization": dataset.binarization,
+        "content_hash": dataset.content_hash,
+        "image_shape": list(dataset.image_shape) if dataset.image_shape else None,
+        "splits": {},
+    }
+    for name in SPLITS:
+        images = dataset.split(name)
+        described["splits"][name] = {
+            "images": len(images),
+            "pixels": images.shape[1],
+            "mean": float(images.mean(dtype="float64")) if images.size else None,
+            "min": float(images.min()) if images.size else None,
+            "max": float(images.max()) if images.size else None,
+        }
+    return described

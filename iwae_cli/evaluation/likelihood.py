@@ -1,0 +1,167 @@
+"""Log-likelihood estimates L_k of single images, and what they say of a test set."""
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from iwae_cli.models.importance import effective_sample_size, log_mean_exp
+from iwae_cli.models.iwae import IWAE
+from iwae_cli.progress import ProgressReport
+from iwae_cli.randomness import BLOCK, EvaluationNoise
+
+log = logging.getLogger("iwae")
+
+MEMORY_BYTES = 64 * 2**20
+# Copies of the widest activation that a forward pass holds at once.
+COPIES = 4
+FEW_SAMPLES = 10
+LARGE_SHARE = 0.05
+
+Images = NDArray[np.float32]
+PerImage = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """What k samples say of each of N images.
+
+    Attributes:
+        k: Samples an image.
+        log_p: L_k = log (1/k) sum_i w_i, nats, [N].
+        elbo: (1/k) sum_i log w_i, nats, [N].
+        ess: Effective sample size, in [1, k], [N].
+        seconds: Time it took, for all the k of one call together.
+    """
+
+    k: int
+    log_p: PerImage
+    elbo: PerImage
+    ess: PerImage
+    seconds: float
+
+    def summary(self) -> dict[str, Any]:
+        """Return the row of eval.csv for these images, nats per image.
+
+        `se_images` is the standard error over images; `se_mc` the Monte Carlo standard error
+        sqrt(sum_x (1/ESS_x - 1/k)) / N; `bias` the expected excess of the NLL over the exact
+        one, mean_x (1/ESS_x - 1/k) / 2. Both are first-order and too small for heavy-tailed
+        weights, which a small ESS gives away.
+        """
+        n = len(self.log_p)
+        relative_variance = np.maximum(1 / self.ess - 1 / self.k, 0)
+        if self.k == 1:  # one weight says nothing of its variance
+            relative_variance = np.full_like(self.ess, math.nan)
+        few = float(np.mean(self.ess < FEW_SAMPLES)) if self.k >= FEW_SAMPLES else math.nan
+        return {
+            "k": self.k,
+            "images": n,
+            "nll": -float(self.log_p.sum()) / n,
+            "se_images": float(self.log_p.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan,
+            "se_mc": math.sqrt(float(relative_variance.sum())) / n,
+            "bias": float(relative_variance.mean()) / 2,
+            "negative_elbo": -float(self.elbo.sum()) / n,
+            "share_ess_below_10": few,
+            "seconds": self.seconds,
+            "images_per_second": n / self.seconds,
+            "samples_per_second": n * self.k / self.seconds,
+        }
+
+
+def log_likelihoods(
+    model: IWAE,
+    images: Images,
+    *,
+    ks: Sequence[int] = (5000,),
+    noise: EvaluationNoise | None = None,
+    dynamic: bool = True,
+    memory_bytes: int = MEMORY_BYTES,
+) -> list[Likelihood]:
+    """Return estimates of log p(x) for each image, one for each k, from the same samples.
+
+    L_k uses the first k of max(ks) samples. Batch and chunk sizes, and so `memory_bytes`, change
+    the result by rounding alone; sums are in float64.
+
+    Args:
+        model: On any device.
+        images: In [0, 1], [N, D].
+        ks: Numbers of samples.
+        noise: Source of binarisation and noise; None for the one with seed 0.
+        dynamic: Binarise the images once, with grey values as probabilities; else they are
+            used as they are.
+        memory_bytes: Budget for the largest activations.
+
+    Example:
+        >>> model = iwae_cli.load(folder)  # doctest: +SKIP
+        >>> log_likelihoods(model, images, ks=[50])[0].log_p  # doctest: +SKIP
+    """
+    start = time.perf_counter()
+    ks = sorted(set(ks))
+    noise = noise or EvaluationNoise(0, model.latents)
+    widest = max(p.shape[0] for p in model.parameters())
+    rows = max(1, memory_bytes // (COPIES * 4 * widest))
+    batch = max(1, min(rows // BLOCK, memory_bytes // (8 * ks[-1]), len(images)))
+    columns: list[list[PerImage]] = [[] for _ in ks]
+    with ProgressReport("evaluate", total=len(images)) as report:
+        for first in range(0, len(images), batch):
+            x = images[first : first + batch]
+            x = noise.binarise(x, first) if dynamic else x
+            log_w = log_weights(model, x, noise, first_image=first, k=ks[-1], rows=rows)
+            for column, k in zip(columns, ks, strict=True):
+                part = log_w[:k]
+                values = log_mean_exp(part), part.mean(0), effective_sample_size(part)
+                column.append(torch.stack(values).numpy())
+            if report.due():
+                done = first + len(x)
+                rate = done / (time.perf_counter() - start)
+                report.update(done, f"image {done:,}/{len(images):,}  {rate:,.1f} images/s")
+    seconds = time.perf_counter() - start
+    return [
+        Likelihood(k, log_p, elbo, ess, seconds)
+        for k, (log_p, elbo, ess) in zip(ks, map(np.hstack, columns), strict=True)
+    ]
+
+
+@torch.inference_mode()
+def log_weights(
+    model: IWAE, x: Images, noise: EvaluationNoise, *, first_image: int, k: int, rows: int
+) -> torch.Tensor:
+    """Return log w of the first k samples of each image, float64, on the CPU, [k, B].
+
+    Args:
+        model: On any device.
+        x: Binary images, [B, D].
+        noise: Of the evaluation.
+        first_image: Index of `x[0]` in its split.
+        k: Samples an image.
+        rows: Samples to decode at once, over all images of the batch.
+    """
+    parameter = next(model.parameters())
+    inputs = torch.from_numpy(x).to(parameter)
+    chunk = max(1, min(BLOCK, rows // len(x)))
+    parts = []
+    for block in range(math.ceil(k / BLOCK)):
+        layers = noise.draw(first_image, len(x), block)
+        needed = min(BLOCK, k - block * BLOCK)
+        for begin in range(0, needed, chunk):
+            part = [h[begin : min(begin + chunk, needed)].to(parameter) for h in layers]
+            parts.append(model.importance_sample(inputs, part).log_w.double().cpu())
+    return torch.cat(parts)
+
+
+def warn_of_few_samples(row: dict[str, Any]) -> None:
+    """Log a warning where many images rest on few effective samples."""
+    if row["share_ess_below_10"] > LARGE_SHARE:
+        log.warning(
+            "warning: %.0f %% of the images have an effective sample size below %d at k=%d: "
+            "their NLL is too high by more than the stated bias; raise --k",
+            100 * row["share_ess_below_10"],
+            FEW_SAMPLES,
+            row["k"],
+        )

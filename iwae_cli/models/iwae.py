@@ -1,0 +1,161 @@
+"""The hierarchical model; the only place where an objective's weights become gradients."""
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from iwae_cli.config import Arch
+from iwae_cli.models.importance import ImportanceSample, Objective
+from iwae_cli.models.layers import BernoulliLayer, GaussianLayer, log_standard_normal
+
+Reduction = Literal["mean", "sum"]
+ORIGINAL_SEED = 123
+
+
+class IWAE(nn.Module):
+    """A recognition network q(h | x) and a generative network p(x, h) with L stochastic layers.
+
+    q(h | x) = prod_l q(h_l | h_{l-1}) with h_0 = x, and
+    p(x, h) = p(h_L) prod_l p(h_{l-1} | h_l) with p(h_L) = N(0, I) (Burda et al. 2015, arXiv
+    1509.00519, equations 1 and 2). `recognition[l]` is q(h_{l+1} | h_l) and `generative[l]` is
+    p(h_l | h_{l+1}).
+
+    Args:
+        data_dim: Pixels of an image, D.
+        arch: Sizes of the stochastic layers and of the tanh layers between them.
+    """
+
+    def __init__(self, data_dim: int, arch: Arch) -> None:
+        super().__init__()
+        self.data_dim = data_dim
+        self.latents = tuple(arch.latents)
+        sizes = [data_dim, *arch.latents]
+        links = list(zip(sizes, arch.hidden, sizes[1:], strict=False))
+        self.recognition = nn.ModuleList(
+            GaussianLayer(below, hidden, above) for below, hidden, above in links
+        )
+        self.generative = nn.ModuleList(
+            (GaussianLayer if level else BernoulliLayer)(above, hidden[::-1], below)
+            for level, (below, hidden, above) in enumerate(links)
+        )
+
+    def initialise(
+        self, init: str, *, generator: torch.Generator, mean_image: Tensor | None
+    ) -> None:
+        """Draw the weights from Glorot's uniform distribution and set the biases to zero.
+
+        Args:
+            init: `glorot`, or `original_code`: each layer from numpy's `RandomState(123)`, so
+                that layers of one shape start equal, whatever the seed.
+            generator: Source of the weights with `glorot`; on the CPU.
+            mean_image: Mean training image, [D]: the output bias starts at the logit of it,
+                clipped to [0.001, 0.999]. None leaves it at zero.
+        """
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.zeros_(layer.bias)
+                if init == "original_code":
+                    bound = np.sqrt(6 / (layer.in_features + layer.out_features))
+                    shape = (layer.in_features, layer.out_features)
+                    weight = np.random.RandomState(ORIGINAL_SEED).uniform(-bound, bound, shape)
+                    layer.weight.data.copy_(torch.from_numpy(weight.T))
+                else:
+                    nn.init.xavier_uniform_(layer.weight, generator=generator)
+        if mean_image is not None:
+            bias = torch.logit(mean_image.clamp(0.001, 0.999))
+            self.generative[0].logits.bias.data.copy_(bias)  # type: ignore[union-attr, operator]
+
+    def draw_noise(self, k: int, B: int, generator: torch.Generator) -> tuple[Tensor, ...]:  # noqa: N803
+        """Return standard normal noise for k samples of B images, [k, B, H] a stochastic layer."""
+        dtype = next(self.parameters()).dtype
+        return tuple(
+            torch.randn(k, B, H, generator=generator, device=generator.device, dtype=dtype)
+            for H in self.latents
+        )
+
+    def importance_sample(self, x: Tensor, noise: Sequence[Tensor]) -> ImportanceSample:
+        """Return samples of the latents, each a differentiable function of `noise`, and weights.
+
+        log w = log p(h_L) + sum_l log p(h_{l-1} | h_l) - sum_l log q(h_l | h_{l-1}). The first
+        layer of the recognition network runs once an image.
+
+        Args:
+            x: Binary images, [B, D].
+            noise: Standard normal noise of each stochastic layer, [k, B, H].
+        """
+        latents: list[Tensor] = []
+        log_q: Tensor = x.new_zeros(())
+        below = x
+        for layer, epsilon in zip(self.recognition, noise, strict=True):
+            q = layer(below)
+            below = q.transform(epsilon)
+            log_q = log_q + q.log_density_at_noise(epsilon)
+            latents.append(below)
+        log_w = self.log_p_x_and_h(x, latents) - log_q
+        return ImportanceSample(log_w, log_q, tuple(latents))
+
+    forward = importance_sample
+
+    def log_p_x_and_h(self, x: Tensor, latents: Sequence[Tensor]) -> Tensor:
+        """Return log p(x, h), nats, [k, B], of images `x` [B, D] and latents [k, B, H] a layer."""
+        log_p = log_standard_normal(latents[-1]) + self.generative[0].log_density(x, latents[0])  # type: ignore[operator]
+        for layer, below, above in zip(self.generative[1:], latents, latents[1:], strict=False):
+            log_p = log_p + layer(above).log_density(below)
+        return cast(Tensor, log_p)
+
+    def log_q_h_given_x(self, x: Tensor, latents: Sequence[Tensor]) -> Tensor:
+        """Return log q(h | x), nats, [k, B], of given latents, [k, B, H] a layer."""
+        inputs = [x, *latents]
+        log_q = x.new_zeros(())
+        for layer, below, h in zip(self.recognition, inputs, latents, strict=False):
+            log_q = log_q + layer(below).log_density(h)
+        return log_q
+
+    def accumulate_gradients(
+        self,
+        x: Tensor,
+        noise: Sequence[Tensor],
+        objective: Objective,
+        *,
+        reduction: Reduction = "mean",
+    ) -> Tensor:
+        """Add the gradient of the loss to each parameter's `.grad` and return the bound, [B].
+
+        The generative network descends -sum_i a_i d log w_i; the recognition network descends
+        -(sum_i b_i z_i + sum_i c_i d log q(h_i)), where z_i is the pathwise derivative of log w_i
+        with the parameters of q held constant inside log q, and h_i is constant in the second
+        sum. As the total derivative is d log w_i = z_i - d log q(h_i), this is
+        -(sum_i b_i d log w_i + sum_i (b_i + c_i) d log q(h_i)).
+
+        Args:
+            x: Binary images, [B, D].
+            noise: Standard normal noise of each stochastic layer, [k, B, H].
+            objective: Gives the weights (a, b, c) and the bound.
+            reduction: `mean` or `sum` of the losses of the B images.
+        """
+        sample = self.importance_sample(x, noise)
+        log_w = sample.log_w.detach()
+        weights = objective.weights(log_w)
+        scale = -1.0 / x.shape[0] if reduction == "mean" else -1.0
+        if weights.total_derivative:
+            torch.sum(scale * weights.a * sample.log_w).backward()  # type: ignore[no-untyped-call]
+        else:
+            generative = list(self.generative.parameters())
+            torch.sum(scale * weights.a * sample.log_w).backward(  # type: ignore[no-untyped-call]
+                inputs=generative, retain_graph=True
+            )
+            constant = [h.detach() for h in sample.latents]
+            log_q = self.log_q_h_given_x(x, constant)
+            inference = weights.b * sample.log_w + (weights.b + weights.c) * log_q
+            torch.sum(scale * inference).backward(  # type: ignore[no-untyped-call]
+                inputs=list(self.recognition.parameters())
+            )
+        return objective.bound(log_w)
+
+    @torch.no_grad()
+    def posterior_means(self, x: Tensor) -> Tensor:
+        """Return E_q[h_1 | x], the mean of the first stochastic layer, [N, H], for `x` [N, D]."""
+        return cast(Tensor, self.recognition[0](x).mean)

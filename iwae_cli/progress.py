@@ -1,0 +1,79 @@
+"""Progress of long work: a bar on a terminal, plain log lines elsewhere."""
+
+import logging
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+log = logging.getLogger("iwae")
+SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_DRAWS = 0.1
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as `1:02:03` or `2:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class ProgressReport:
+    """Shows how far a piece of work is, with the time left, on stderr.
+
+    Args:
+        what: The work, such as `train`.
+        total: Its size in any unit; the time left assumes that units take equally long.
+        done: The part that was done before, by an interrupted run, say.
+    """
+
+    def __init__(self, what: str, *, total: float, done: float = 0.0) -> None:
+        self.what, self.total, self.initial = what, total, done
+        self.start = self.last_line = time.monotonic()
+        self.last_draw = 0.0
+        self.bar: Progress | None = None
+        if sys.stderr.isatty():
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[text]}"),
+                console=Console(stderr=True),
+                auto_refresh=False,
+                transient=True,
+            )
+            self.task = self.bar.add_task(what, total=total, text="")
+
+    def __enter__(self) -> "ProgressReport":
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def due(self) -> bool:
+        """Return whether an update now would be shown: build its text only then."""
+        pause = SECONDS_BETWEEN_DRAWS if self.bar else SECONDS_BETWEEN_LINES
+        return time.monotonic() - (self.last_draw if self.bar else self.last_line) >= pause
+
+    def update(self, done: float, text: str) -> None:
+        """Show that `done` of the total is done, with `text` beside it."""
+        now = time.monotonic()
+        rate = (done - self.initial) / max(now - self.start, 1e-9)
+        left = f"{clock((self.total - done) / rate)} left" if rate > 0 else ""
+        line = f"{text}  {left}"
+        if self.bar:
+            self.last_draw = now
+            self.bar.update(self.task, completed=done, text=line, refresh=True)
+        if now - self.last_line >= SECONDS_BETWEEN_LINES:
+            self.last_line = now
+            # beside a bar the line goes to the run's log file alone
+            log.log(logging.DEBUG if self.bar else logging.INFO, "%s  %s", self.what, line)

@@ -1,0 +1,138 @@
+"""The folder of a run: its files, its lock, and the tables that grow in it."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from omegaconf import OmegaConf
+
+from iwae_cli.checkpoint import write_atomically
+from iwae_cli.errors import RunLockedError, UsageError
+from iwae_cli.training import Metrics
+
+# Columns that tell one evaluation of a run from another.
+EVALUATION_KEY = ["steps", "k", "split", "images", "seed", "estimator"]
+
+
+class RunFolder:
+    """Paths and tables of one run; `path` need not exist yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.checkpoint = path / "checkpoint.pt"
+        self.metrics = path / "metrics.csv"
+        self.evaluations = path / "eval.csv"
+        self.per_image = path / "per_image.npz"
+        self.active_units = path / "active_units.csv"
+        self.environment = path / "environment.json"
+        self.log = path / "train.log"
+        self.plots = path / "plots"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for training.
+
+        Raises:
+            RunLockedError: Another process is training this run.
+        """
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout:
+            raise RunLockedError(
+                f"{self.path} is in use by another process; wait for it or end it"
+            ) from None
+
+    @contextmanager
+    def results_lock(self) -> Iterator[None]:
+        """Hold the tables of results while they are read and written again."""
+        with FileLock(self.path / ".results.lock"):
+            yield
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the resolved configuration."""
+        write_atomically(self.config, OmegaConf.to_yaml(OmegaConf.create(dict(config))).encode())
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Write where and with what the run is trained."""
+        write_atomically(self.environment, (json.dumps(environment, indent=2) + "\n").encode())
+
+    def write_metrics(self, rows: Sequence[Metrics]) -> None:
+        """Write metrics.csv anew, so that it holds the passes of the checkpoint and no other."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("pass", *Metrics._fields[1:]))
+        writer.writerows(cells(row) for row in rows)
+        write_atomically(self.metrics, text.getvalue().encode())
+
+    def append_metrics(self, row: Metrics) -> None:
+        """Add one finished pass to metrics.csv."""
+        with self.metrics.open("a", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow(cells(row))
+
+    def read_evaluations(self) -> pd.DataFrame:
+        """Return the rows of eval.csv, none if there is no such file."""
+        if not self.evaluations.exists():
+            return pd.DataFrame(columns=EVALUATION_KEY)
+        return pd.read_csv(self.evaluations)
+
+    def add_evaluation(
+        self, rows: Sequence[Mapping[str, Any]], per_image: Mapping[str, NDArray[np.float64]]
+    ) -> None:
+        """Add rows to eval.csv and arrays to per_image.npz; equal keys are replaced."""
+        with self.results_lock():
+            arrays: dict[str, Any] = {}
+            if self.per_image.exists():
+                with np.load(self.per_image, allow_pickle=False) as stored:
+                    arrays = dict(stored)
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, allow_pickle=False, **{**arrays, **per_image})
+            write_atomically(self.per_image, buffer.getvalue())
+            known = self.read_evaluations()
+            new = pd.DataFrame(rows)
+            table = new if known.empty else pd.concat([known, new])
+            table = table.drop_duplicates(EVALUATION_KEY, keep="last")
+            write_atomically(self.evaluations, table.to_csv(index=False).encode())
+
+    def write_active_units(self, table: pd.DataFrame) -> None:
+        """Write the variances of all latent units."""
+        with self.results_lock():
+            write_atomically(self.active_units, table.to_csv(index=False).encode())
+
+
+def cells(row: Metrics) -> list[str]:
+    """Return a pass as text: exact floats, an empty cell where nothing was measured."""
+    return ["" if value != value else repr(value) for value in row]
+
+
+def run_folder_of(path: str | Path) -> tuple[RunFolder, Path]:
+    """Return the run folder and the checkpoint file that `path`, either of them, stands for."""
+    path = Path(path)
+    if path.is_dir():
+        folder = RunFolder(path)
+        return folder, folder.checkpoint
+    return RunFolder(path.parent), path
+
+
+def newest_run(outputs: Path) -> Path:
+    """Return the folder below `outputs`/runs whose checkpoint was written last.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = sorted((outputs / "runs").glob("*/checkpoint.pt"), key=lambda p: p.stat().st_mtime)
+    if not found:
+        raise UsageError(
+            f"no run with a checkpoint below {outputs / 'runs'}; train one with 'iwae train', "
+            "or name one with --checkpoint PATH"
+        )
+    return found[-1].parent

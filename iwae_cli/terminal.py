@@ -1,0 +1,119 @@
+"""How commands meet the terminal: one-line errors, log lines, bash completion, tables, JSON."""
+
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from click.shell_completion import BashComplete, add_completion_class
+
+from iwae_cli.errors import IwaeError
+
+Row = Mapping[str, Any]
+
+# The columns of tables: key and heading
+TRAINED = {"folder": "run", "passes": "passes", "bound": "bound", "valid_bound": "valid bound"}
+EVALUATED = {"split": "split", "images": "images", "k": "k", "nll": "NLL", "bias": "bias"}
+EVALUATED |= {"se_images": "se (images)", "se_mc": "se (MC)", "share_ess_below_10": "ESS < 10"}
+EVALUATED |= {"elbo": "ELBO", "images_per_second": "images/s", "samples_per_second": "samples/s"}
+DESCRIBED = {
+    "split": "split",
+    "images": "images",
+    "pixels": "pixels",
+    "mean": "mean",
+    "min": "min",
+    "max": "max",
+}
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Report a user's mistake in the block as one line, and exit; the rest keeps its traceback."""
+    try:
+        yield
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "iwae"
+        failure, code = f"{error.format_message().rstrip('.')}; see '{where} --help'", 2
+    except IwaeError as error:
+        failure, code = str(error), error.exit_code
+    except KeyboardInterrupt:
+        failure, code = "interrupted", 130
+    else:
+        return
+    click.echo(f"iwae: {' '.join(failure.split())}", err=True)
+    raise click.exceptions.Exit(code)
+
+
+class Commands(click.Group):
+    """A group whose mistakes are one line each."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the group's own options."""
+        with one_line_errors():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Parse and carry out the command."""
+        with one_line_errors():
+            return super().invoke(ctx)
+
+
+@add_completion_class
+class Bash(BashComplete):
+    """Click's completion for bash, without a space behind a key that still wants a value."""
+
+    source_template = BashComplete.source_template.replace(
+        "COMPREPLY+=($value)",
+        "COMPREPLY+=($value); [[ $value == *[=./] ]] && compopt -o nospace",
+    )
+
+
+def log_to_stderr() -> None:
+    """Send what the package logs, from INFO upwards, to stderr as plain lines."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.INFO)
+    logger = logging.getLogger("iwae")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+
+
+def print_json(results: object) -> None:
+    """Print results for programs."""
+    click.echo(json.dumps(results, indent=2))
+
+
+def print_table(rows: Sequence[Row], columns: Mapping[str, str], *, title: str = "") -> None:
+    """Print those `columns` (key: heading) of the rows that some row has."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = {key: name for key, name in columns.items() if any(key in row for row in rows)}
+    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left")
+    for key, name in shown.items():
+        numeric = all(isinstance(row.get(key), int | float | None) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(shown_value(row.get(key)) for key in shown))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def shown_value(value: object) -> str:
+    """Return a value as tables show it."""
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3f}"
+    return "-" if value is None else str(value)
+
+
+def print_fields(fields: Row) -> None:
+    """Print one `name  value` line a field; the fields of a nested mapping have dotted names."""
+    flat: dict[str, object] = {}
+    for name, value in fields.items():
+        nested = value.items() if isinstance(value, Mapping) else ()
+        flat |= {f"{name}.{inner}": held for inner, held in nested} or {name: value}
+    width = max(map(len, flat))
+    for name, value in flat.items():
+        click.echo(f"{name:<{width}}  {shown_value(value)}")

@@ -1,0 +1,243 @@
+"""The training loop: batches, binarisation, schedule, progress, stop and resume."""
+
+import math
+import signal
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from iwae_cli.errors import NonFiniteError, Stopped
+from iwae_cli.models.importance import Objective
+from iwae_cli.models.iwae import IWAE
+from iwae_cli.optimizers import Schedule
+from iwae_cli.progress import ProgressReport
+from iwae_cli.randomness import binarise, derived_seed
+from iwae_cli.stopping import StopSignals
+
+# An image costs about as much as this many of its samples: batch, binarisation, first layer.
+IMAGE_COST = 4
+VALIDATION_BATCH = 100
+
+
+class Metrics(NamedTuple):
+    """One pass over the training images: a row of metrics.csv; bounds in nats per image."""
+
+    pass_number: int
+    k: int
+    learning_rate: float
+    train_bound: float
+    valid_bound: float
+    seconds: float
+    images_per_second: float
+
+
+class Trainer:
+    """One run's training: all that changes while it trains, and how a step changes it.
+
+    Args:
+        model: On the device of `train`.
+        objective: The estimator.
+        schedule: Optimiser, batch size, passes, learning rate and growth of k.
+        k: Samples an image at the end of the schedule.
+        seed: Of the order of images, the binarisation and the noise.
+        train: Training images in [0, 1], [N, D].
+        valid: Held-out images, [N', D]; may have no rows.
+        dynamic: Whether images are binarised anew at every use.
+    """
+
+    def __init__(
+        self,
+        model: IWAE,
+        objective: Objective,
+        schedule: Schedule,
+        *,
+        k: int,
+        seed: int,
+        train: Tensor,
+        valid: Tensor,
+        dynamic: bool,
+    ) -> None:
+        self.model, self.objective, self.schedule = model, objective, schedule
+        self.k, self.seed, self.dynamic = k, seed, dynamic
+        self.train, self.valid = train, valid
+        self.optimizer = schedule.build(model.parameters())
+        self.generator = torch.Generator(train.device)
+        self.generator.manual_seed(derived_seed(seed, "training"))
+        self.steps_per_pass = math.ceil(len(train) / schedule.batch_size)
+        self.pass_index = self.step_in_pass = 0
+        self.order = torch.arange(len(train), device=train.device)
+        self.bound_sum = self.seconds = 0.0
+        self.metrics: list[Metrics] = []
+
+    @property
+    def steps(self) -> int:
+        """Steps taken so far."""
+        return self.pass_index * self.steps_per_pass + self.step_in_pass
+
+    @property
+    def finished(self) -> bool:
+        """Whether all passes of the schedule are done."""
+        return self.pass_index >= self.schedule.total_passes
+
+    def state(self) -> dict[str, Any]:
+        """Return all that `restore` needs but the model's and optimiser's own states.
+
+        Raises:
+            NonFiniteError: A parameter is NaN or infinite, so this state must not be saved.
+        """
+        if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
+            raise NonFiniteError(f"a parameter is NaN or infinite after step {self.steps}")
+        return {
+            "pass_index": self.pass_index,
+            "step_in_pass": self.step_in_pass,
+            "order": self.order.cpu().int(),
+            "bound_sum": self.bound_sum,
+            "seconds": self.seconds,
+            "generator": self.generator.get_state(),
+            "metrics": [list(row) for row in self.metrics],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        self.pass_index, self.step_in_pass = state["pass_index"], state["step_in_pass"]
+        self.order = state["order"].long().to(self.train.device)
+        self.bound_sum, self.seconds = state["bound_sum"], state["seconds"]
+        self.generator.set_state(state["generator"])
+        self.metrics = [Metrics(*row) for row in state["metrics"]]
+
+    def step(self) -> None:
+        """Take one step of the optimiser on the next minibatch.
+
+        Raises:
+            NonFiniteError: The bound is NaN or infinite.
+        """
+        if self.step_in_pass == 0 and self.schedule.shuffle:
+            self.order = torch.randperm(
+                len(self.train), generator=self.generator, device=self.train.device
+            )
+        start = self.step_in_pass * self.schedule.batch_size
+        x = self.train[self.order[start : start + self.schedule.batch_size]]
+        if self.dynamic:
+            x = binarise(x, self.generator)
+        k = self.schedule.k_at(self.pass_index, self.k)
+        noise = self.model.draw_noise(k, len(x), self.generator)
+        position = self.pass_index + self.step_in_pass / self.steps_per_pass
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.learning_rate_at(position)
+        self.optimizer.zero_grad(set_to_none=True)
+        bound = self.model.accumulate_gradients(
+            x, noise, self.objective, reduction=self.schedule.reduction
+        )
+        total = float(bound.sum())
+        if not math.isfinite(total):
+            raise NonFiniteError(
+                f"the bound is {total} at step {self.steps + 1} (pass {self.pass_index + 1})"
+            )
+        self.optimizer.step()
+        self.bound_sum += total
+        self.step_in_pass += 1
+
+    def run(
+        self,
+        *,
+        save: Callable[[], None],
+        on_pass: Callable[[Metrics], None],
+        checkpoint_seconds: float,
+        validate_passes: int,
+    ) -> None:
+        """Train to the end of the schedule.
+
+        Args:
+            save: Called every `checkpoint_seconds`, at the end, and when a signal stops training.
+            on_pass: Called with the metrics of each finished pass.
+            checkpoint_seconds: Time between two checkpoints.
+            validate_passes: Passes between two validation bounds; 0 for none.
+
+        Raises:
+            Stopped: SIGINT or SIGTERM arrived; the current step was ended and saved.
+            NonFiniteError: The bound or a parameter became NaN or infinite.
+        """
+        last_save = last = time.monotonic()
+        work = [self._work_of_pass(i) for i in range(self.schedule.total_passes)]
+        done = sum(work[: self.pass_index]) + self._work_in_pass()
+        with (
+            StopSignals() as signals,
+            ProgressReport("train", total=sum(work), done=done) as report,
+        ):
+            while not self.finished:
+                self.step()
+                now = time.monotonic()
+                self.seconds, last = self.seconds + now - last, now
+                if report.due():
+                    done = sum(work[: self.pass_index]) + self._work_in_pass()
+                    report.update(done, self._describe())
+                if self.step_in_pass == self.steps_per_pass:
+                    on_pass(self._finish_pass(validate_passes))
+                    last = time.monotonic()
+                if signals.received is not None:
+                    save()
+                    name = signal.Signals(signals.received).name
+                    raise Stopped(
+                        f"stopped by {name} after step {self.steps}, all saved",
+                        signal_number=signals.received,
+                    )
+                if now - last_save >= checkpoint_seconds:
+                    save()
+                    last_save = last = time.monotonic()
+            save()
+
+    def _work_of_pass(self, pass_index: int) -> float:
+        return len(self.train) * (self.schedule.k_at(pass_index, self.k) + IMAGE_COST)
+
+    def _work_in_pass(self) -> float:
+        if self.finished:
+            return 0.0
+        return self._work_of_pass(self.pass_index) * self.step_in_pass / self.steps_per_pass
+
+    def _images_in_pass(self) -> int:
+        return min(self.step_in_pass * self.schedule.batch_size, len(self.train))
+
+    def _describe(self) -> str:
+        images = self._images_in_pass()
+        return (
+            f"pass {self.pass_index + 1}/{self.schedule.total_passes}  "
+            f"k {self.schedule.k_at(self.pass_index, self.k)}  "
+            f"bound {self.bound_sum / images:.2f}  {images / self.seconds:,.0f} images/s"
+        )
+
+    def _finish_pass(self, validate_passes: int) -> Metrics:
+        number, last = self.pass_index + 1, self.pass_index + 1 == self.schedule.total_passes
+        due = validate_passes > 0 and (number % validate_passes == 0 or last)
+        row = Metrics(
+            pass_number=number,
+            k=self.schedule.k_at(self.pass_index, self.k),
+            learning_rate=self.schedule.learning_rate_at(self.pass_index),
+            train_bound=self.bound_sum / len(self.train),
+            valid_bound=self.validation_bound() if due and len(self.valid) else math.nan,
+            seconds=self.seconds,
+            images_per_second=len(self.train) / self.seconds,
+        )
+        self.metrics.append(row)
+        self.pass_index, self.step_in_pass = number, 0
+        self.bound_sum = self.seconds = 0.0
+        return row
+
+    @torch.no_grad()
+    def validation_bound(self) -> float:
+        """Return the objective's bound at the run's k on the held-out images, nats per image.
+
+        Binarisation and noise are the same at every call, and leave the training's generator
+        alone.
+        """
+        generator = torch.Generator(self.train.device)
+        generator.manual_seed(derived_seed(self.seed, "validation"))
+        total = 0.0
+        for grey in torch.split(self.valid, VALIDATION_BATCH):
+            x = binarise(grey, generator) if self.dynamic else grey
+            noise = self.model.draw_noise(self.k, len(x), generator)
+            log_w = self.model.importance_sample(x, noise).log_w
+            total += float(self.objective.bound(log_w).sum())
+        return total / len(self.valid)
