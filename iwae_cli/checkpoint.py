@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,15 @@ def load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}; train one with 'iwae train'")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of foreign pickle protocols
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(
             f"{path} is no checkpoint of iwae: it holds something other than plain tensors, "
             "numbers and strings; nothing in it was run"
         ) from None
     except (RuntimeError, EOFError, ValueError, LookupError, OSError) as error:
-        reason = str(error).splitlines()[0][:120]
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise CheckpointError(f"{path} is damaged or no checkpoint of iwae: {reason}") from None
     if not isinstance(content, dict) or any(key not in content for key in KEYS):
         raise CheckpointError(f"{path} is no checkpoint of iwae: keys are missing")

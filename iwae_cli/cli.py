@@ -8,31 +8,13 @@ from typing import Any
 
 import click
 
-from iwae_cli import __version__
+from iwae_cli import __version__, terminal
 from iwae_cli.errors import SweepError, UsageError
-from iwae_cli.terminal import (
-    DESCRIBED,
-    EVALUATED,
-    TRAINED,
-    Commands,
-    Row,
-    log_to_stderr,
-    print_fields,
-    print_json,
-    print_table,
-)
 
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 FOLDER = click.Path(exists=True, file_okay=False)
 SPLITS = ("train", "valid", "test")
-
-
-def overrides_completed(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Return the overrides that complete a word: config groups, their choices, and keys."""
-    from iwae_cli.launch import completions
-
-    return completions(ctx.params.get("overrides") or (), incomplete)
 
 
 def counts(_: click.Context, __: click.Parameter, value: str) -> list[int]:
@@ -62,16 +44,16 @@ checkpoint = click.option(
     multiple=True,
     help="A checkpoint or a run folder; may be repeated.  [default: newest below outputs/runs]",
 )
-seed = click.option("--seed", default=0, show_default=True, help="Of binarisation and noise.")
-device = click.option(
-    "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Where to run."
-)
-split = partial(
-    click.option, "--split", type=click.Choice(SPLITS), show_default=True, help="Which images."
-)
+seed = click.option("--seed", default=0, help="Of binarisation and noise.")
+device = click.option("--device", type=click.Choice(DEVICES), default="auto", help="Where to run.")
+split = partial(click.option, "--split", type=click.Choice(SPLITS), help="Which images.")
 
 
-@click.group(cls=Commands, invoke_without_command=True)
+@click.group(
+    cls=terminal.Commands,
+    invoke_without_command=True,
+    context_settings={"show_default": True},
+)
 @click.version_option(__version__, package_name="iwae-cli", prog_name="iwae")
 @click.pass_context
 def main(ctx: click.Context) -> None:
@@ -88,13 +70,13 @@ def main(ctx: click.Context) -> None:
     Completion of commands and overrides, for bash (zsh and fish likewise):
       eval "$(_IWAE_COMPLETE=bash_source iwae)"
     """
-    log_to_stderr()
+    terminal.log_to_stderr()
     if ctx.invoked_subcommand is None and not ctx.resilient_parsing:
         click.echo(ctx.get_help())
 
 
 @main.command()
-@click.argument("overrides", nargs=-1, shell_complete=overrides_completed)
+@click.argument("overrides", nargs=-1, shell_complete=terminal.overrides_completed)
 @click.option("-m", "--multirun", is_flag=True, help="Sweep over comma-separated values.")
 @click.option("--cfg", type=click.Choice(["job", "hydra", "all"]), help="Print the config; no run.")
 @click.option("--resolve", is_flag=True, help="With --cfg: resolve interpolations.")
@@ -134,9 +116,9 @@ def train(
         return
     done = launch.launch(overrides, multirun=multirun, config_dir=config_dir)
     if as_json:
-        print_json(done.results)
+        terminal.print_json(done.results)
     elif done.results:
-        print_table(done.results, TRAINED)
+        terminal.print_table(done.results, terminal.TRAINED)
         folder = shlex.quote(str(done.results[-1]["folder"]))
         click.echo(f"Next: iwae eval --checkpoint {folder}")
     if done.failures:
@@ -147,14 +129,7 @@ def train(
 
 @main.command("eval")
 @checkpoint
-@click.option(
-    "--k",
-    metavar="K[,K...]",
-    default="5000",
-    show_default=True,
-    callback=counts,
-    help="Samples.",
-)
+@click.option("--k", metavar="K[,K...]", default="5000", callback=counts, help="Samples.")
 @split(default="test")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many images.")
 @seed
@@ -173,14 +148,14 @@ def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  #
     """
     from iwae_cli import experiment
 
-    rows: list[Row] = []
+    rows: list[terminal.Row] = []
     for path in checkpoints(paths):
         new = experiment.evaluate(path, **options)
         rows += new
         if not as_json:
-            print_table(new, EVALUATED, title=str(new[0]["run"]))
+            terminal.print_table(new, terminal.EVALUATED, title=str(new[0]["run"]))
     if as_json:
-        print_json(rows)
+        terminal.print_json(rows)
 
 
 @main.command("active-units")
@@ -189,22 +164,16 @@ def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  #
     "--threshold",
     type=click.FloatRange(min=0),
     default=0.01,
-    show_default=True,
-    help="A unit is active where A_u, the variance of its posterior mean, is larger.",
+    help="A unit is active where A_u is larger.",
 )
 @split(default="train")
 @click.option(
-    "--definition",
-    type=click.Choice(["paper", "original-code"]),
-    default="paper",
-    show_default=True,
-    help="Of A_u: the paper's, or that of the authors' published code.",
+    "--definition", type=click.Choice(["paper", "original-code"]), default="paper", help="Of A_u."
 )
 @click.option(
     "--samples",
     type=click.IntRange(min=1),
     default=100,
-    show_default=True,
     help="Draws per image for the layers above the first.",
 )
 @click.option("--check", is_flag=True, help="Also the NLL without the inactive units.")
@@ -214,7 +183,8 @@ def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  #
 def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  # noqa: ANN401
     r"""Count the units that vary with the image.
 
-    Writes the variances as CSV, and their histogram as PNG, into the run's folder.
+    A_u is the variance, over images, of the posterior mean of unit u. Writes all
+    A_u as CSV, and their histogram as PNG, into the run's folder.
 
     \b
     Examples:
@@ -226,10 +196,10 @@ def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None
 
     results = [experiment.active_units(path, **options) for path in checkpoints(paths)]
     if as_json:
-        print_json(results)
+        terminal.print_json(results)
     else:
         for result in results:
-            print_fields(result)
+            terminal.print_fields(result)
 
 
 @main.command()
@@ -253,15 +223,17 @@ def data(name: str | None, options: tuple[str, ...], as_json: bool) -> None:
     if name is None:
         sources = {key: source.__doc__ or "" for key, source in registry.SOURCES.items()}
         listed = [{"name": key, "what": doc.splitlines()[0]} for key, doc in sources.items()]
-        print_json(listed) if as_json else print_table(listed, {"name": "name", "what": "what"})
+        terminal.print_json(listed) if as_json else terminal.print_table(
+            listed, {"name": "name", "what": "what"}
+        )
         return
     if bad := [option for option in options if "=" not in option]:
         raise UsageError(f"cannot read '{bad[0]}': options are written key=value")
     values = dict(option.split("=", 1) for option in options)
     described = registry.describe(registry.find({"name": name, **values}).load())
     if as_json:
-        print_json(described)
+        terminal.print_json(described)
         return
     splits = described.pop("splits")
-    print_fields(described)
-    print_table([{"split": key} | row for key, row in splits.items()], DESCRIBED)
+    terminal.print_fields(described)
+    terminal.print_table([{"split": key} | row for key, row in splits.items()], terminal.DESCRIBED)

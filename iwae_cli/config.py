@@ -25,6 +25,7 @@ FORMAT_VERSION = 1
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("float32",)
 INITIALISATIONS = ("glorot", "original_code")
+COMPONENTS = ("dataset", "objective", "optimizer")
 NOT_IDENTITY = {"identity": False}
 
 
@@ -147,13 +148,13 @@ def parse(values: Mapping[str, Any]) -> Config:
     except ConfigError as error:
         faults.append(str(error))
     components = {}
-    for node in ("dataset", "objective", "optimizer"):
+    for node in COMPONENTS:
         component = values.get(node, {})
         if isinstance(component, Mapping) and "name" in component:
             components[node] = dict(component)
         else:
             faults.append(f"{node}: needs a name, as in '{node}=...'; got {component!r}")
-    rest = {key: value for key, value in values.items() if key not in ("arch", *components)}
+    rest = {key: value for key, value in values.items() if key not in ("arch", *COMPONENTS)}
     try:
         config = build(Config, rest)
     except ConfigError as error:

@@ -80,7 +80,7 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: str | None = N
     def check(values: DictConfig) -> None:
         nonlocal sweep
         sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-        name = " ".join(HydraConfig.get().overrides.task)
+        name = _name()
         try:
             config = parse(_plain(values))
             experiment.validate(config)
@@ -144,29 +144,16 @@ def show(
 
 
 def completions(words: Sequence[str], incomplete: str) -> list[str]:
-    """Return the overrides that complete `incomplete` after `words`, as the shell wants them.
-
-    Bash hands over `arch=one` as the three words `arch`, `=` and `one`, of which click drops a last
-    `=`; the answer is then the part behind the `=`.
-    """
-    whole = "\n".join(words).replace("\n=\n", "=").replace("\n=", "=").splitlines()
-    prefix = ""
-    if whole and whole[-1].endswith("="):
-        prefix = whole.pop()
-    elif whole and "=" not in whole[-1] and "=" not in incomplete:
-        prefix = whole.pop() + "="
-    line = " ".join([*whole, prefix + incomplete])
+    """Return the overrides that complete `incomplete` after the overrides `words`."""
+    line = " ".join(["--multirun", *words, incomplete])
     try:
         with hydra.initialize_config_dir(str(conf_folder()), version_base=VERSION_BASE):
             plugin = DefaultCompletionPlugin(GlobalHydra.instance().config_loader())
             found = plugin._query(config_name="config", line=line)
     except HydraException:  # an earlier word is not an override that exists
         return []
-    return [
-        text.removeprefix(prefix)
-        for text in found
-        if incomplete.startswith("hydra") or not text.startswith("hydra")
-    ]
+    ours = not incomplete.startswith("hydra")
+    return [text for text in found if not (ours and text.startswith("hydra"))]
 
 
 def _plain(values: DictConfig) -> Mapping[str, Any]:
@@ -178,12 +165,18 @@ def _plain(values: DictConfig) -> Mapping[str, Any]:
     return cast(Mapping[str, Any], plain)
 
 
+def _name() -> str:
+    """Return the overrides of the job at hand, as they were typed."""
+    task = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return " ".join(cast(list[str], task))
+
+
 def _job(values: DictConfig) -> None:
     """Carry out one run of a sweep, in whatever process, and leave its outcome in its folder."""
     from iwae_cli import experiment
 
     folder = Path(HydraConfig.get().runtime.output_dir)
-    name = " ".join(HydraConfig.get().overrides.task)
+    name = _name()
     if (stopped := folder.parent / "stopped").exists():
         return
     log.info("run %d of the sweep: %s", HydraConfig.get().job.num + 1, name)
@@ -230,6 +223,8 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: add {error.full_key}=..."
     text = str(error) or str(error.__cause__)
+    if match := re.match(r"Ambiguous value for argument '(.+)'", text):
+        return f"'{match[1]}' has several values: add -m to sweep over them, or write key=[a,b]"
     if match := re.match(r"Could not override '([^']+)'", text):
         nearest = _nearest(match[1], overrides)
         hint = f"did you mean '{nearest}'? " if nearest else ""

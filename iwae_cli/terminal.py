@@ -71,6 +71,24 @@ class Bash(BashComplete):
     )
 
 
+def overrides_completed(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+    """Return what completes an override: config groups, their choices, and keys.
+
+    Bash hands over `arch=one` as the three words `arch`, `=` and `one`, of which click drops a last
+    `=`; what bash wants back is only the part behind the `=`.
+    """
+    from iwae_cli.launch import completions
+
+    given = ctx.params.get("overrides") or ()
+    words = "\n".join(given).replace("\n=\n", "=").replace("\n=", "=").splitlines()
+    key = ""
+    if words and words[-1].endswith("="):
+        key = words.pop()
+    elif words and "=" not in words[-1] and "=" not in incomplete:
+        key = words.pop() + "="
+    return [text.removeprefix(key) for text in completions(words, key + incomplete)]
+
+
 def log_to_stderr() -> None:
     """Send what the package logs, from INFO upwards, to stderr as plain lines."""
     handler = logging.StreamHandler()
@@ -90,14 +108,15 @@ def print_table(rows: Sequence[Row], columns: Mapping[str, str], *, title: str =
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     shown = {key: name for key, name in columns.items() if any(key in row for row in rows)}
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left")
     for key, name in shown.items():
         numeric = all(isinstance(row.get(key), int | float | None) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(shown_value(row.get(key)) for key in shown))
+        table.add_row(*(Text(shown_value(row.get(key))) for key in shown))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 

@@ -1,0 +1,88 @@
+"""Shared fixtures: tiny models in float64, and real processes of the command line."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from iwae_cli.config import Arch
+from iwae_cli.models.iwae import IWAE
+
+ROOT = Path(__file__).resolve().parent.parent
+ARCHS = {
+    "one": Arch(latents=[3], hidden=[[5, 4]]),
+    "two": Arch(latents=[4, 3], hidden=[[6, 5], [4]]),
+    "three, no hidden layer in the middle": Arch(latents=[4, 3, 2], hidden=[[5], [], [3]]),
+}
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Tests run side by side, and OpenMP threads that outnumber the cores wait in a spin."""
+    torch.set_num_threads(1)
+
+
+def tiny_model(arch: Arch, *, pixels: int = 7, seed: int = 0) -> IWAE:
+    """Return a float64 model with random parameters, biases included."""
+    generator = torch.Generator().manual_seed(seed)
+    model = IWAE(pixels, arch).double()
+    for parameter in model.parameters():
+        values = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+        parameter.data.copy_(0.4 * values)
+    return model
+
+
+def binary_images(count: int, pixels: int = 7, seed: int = 1) -> torch.Tensor:
+    """Return random images of zeros and ones, float64, [count, pixels]."""
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.rand(count, pixels, generator=generator) < 0.4).double()
+
+
+@pytest.fixture(params=ARCHS.values(), ids=ARCHS.keys())
+def model(request: pytest.FixtureRequest) -> IWAE:
+    """A tiny model with one, two and three stochastic layers."""
+    return tiny_model(request.param)
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """The environment of a child process: one thread, and this checkout importable."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def iwae(tmp_path: Path, environment: dict[str, str]) -> Command:
+    """Run the command line as a real process in an empty folder, one thread."""
+
+    def run(*arguments: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "iwae_cli", *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+def tiny_run(*overrides: str) -> Sequence[str]:
+    """Return the arguments of a training run that takes about a second."""
+    return (
+        "train",
+        "dataset=digits",
+        "arch.latents=[3]",
+        "arch.hidden=[[8]]",
+        "k=2",
+        "threads=1",
+        "optimizer.stages=1",
+        *overrides,
+    )

@@ -1,0 +1,209 @@
+"""The commands: help, version, bad input, completion, and what a command line imports."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from iwae_cli import __version__, experiment
+from iwae_cli.cli import main
+from iwae_cli.errors import UsageError
+
+COMMANDS = sorted(main.commands)
+HEAVY = ("torch", "hydra", "omegaconf", "pandas", "numpy", "matplotlib", "rich")
+ROW = {"run": "runs/[a]", "k": 5, "split": "test", "images": 9, "nll": 88.5, "elbo": -90.25}
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, prog_name="iwae")
+
+
+def assert_one_line(result: Result, *parts: str, code: int = 2) -> None:
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert result.stderr.startswith("iwae: ")
+    assert result.stderr.count("\n") == 1
+    for part in parts:
+        assert part in result.stderr
+
+
+def completed(line: str) -> list[str]:
+    words = line.split(" ")
+    asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    result = CliRunner().invoke(
+        main, [], prog_name="iwae", env={"_IWAE_COMPLETE": "bash_complete", **asked}
+    )
+    return [text.removeprefix("plain,") for text in result.stdout.split()]
+
+
+@pytest.fixture
+def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    calls: list[dict[str, Any]] = []
+
+    def evaluate(path: Path, **options: Any) -> list[dict[str, Any]]:
+        calls.append({"path": path, **options})
+        return [{**ROW, "k": k} for k in options["k"]]
+
+    monkeypatch.setattr(experiment, "evaluate", evaluate, raising=False)
+    return calls
+
+
+def test_the_commands_are_those_of_the_design() -> None:
+    assert {"train", "eval", "active-units", "data"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_documented_with_examples(name: str) -> None:
+    command = main.commands[name]
+    page = invoke(name, "--help").stdout
+    assert "Examples:" in page
+    assert f"iwae {name}" in page
+    assert not command.get_short_help_str(limit=58).endswith("..."), "too long for `iwae --help`"
+    options = [param for param in command.params if isinstance(param, click.Option)]
+    assert [option.name for option in options if not option.help] == []
+    assert "--json" in page
+
+
+def test_help_without_arguments_lists_every_command() -> None:
+    page = invoke().stdout
+    assert all(name in page for name in [*COMMANDS, "Examples:"])
+    assert page == invoke("--help").stdout
+
+
+def test_version_is_printed() -> None:
+    assert invoke("--version").stdout.strip() == f"iwae, version {__version__}"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from iwae_cli.cli import main; main(['--help'], standalone_mode=False); "
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["trian"], ["No such command 'trian'", "iwae --help"]),
+        (["--nonsense"], ["--nonsense"]),
+        (["train", "--nonsense"], ["--nonsense", "iwae train --help"]),
+        (["train", "--resolve"], ["--cfg"]),
+        (["train", "-m", "--cfg", "job"], ["only one"]),
+        (["train", "--config-dir", "nowhere"], ["nowhere"]),
+        (["eval", "--k", "0"], ["'0'", "at least 1"]),
+        (["eval", "--k", "-1"], ["'-1'", "at least 1"]),
+        (["eval", "--k", "1,x"], ["'1,x'"]),
+        (["eval", "--limit", "0"], ["--limit"]),
+        (["eval", "--split", "dev"], ["train", "valid", "test"]),
+        (["active-units", "--definition", "mine"], ["original-code"]),
+        (["data", "minst"], ["'minst'", "did you mean 'mnist'", "digits"]),
+        (["data", "digits", "valid"], ["key=value"]),
+        (["data", "digits", "tset=3"], ["did you mean 'test'"]),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], parts: list[str]) -> None:
+    assert_one_line(invoke(*arguments), *parts)
+
+
+def test_no_run_to_evaluate_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError):
+        experiment.newest_run(Path("outputs"))
+    assert_one_line(invoke("eval"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(outputs: Path) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "newest_run", interrupted)
+    assert_one_line(invoke("eval"), "interrupted", code=130)
+
+
+def test_an_unexpected_exception_is_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(outputs: Path) -> Path:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(experiment, "newest_run", broken)
+    assert isinstance(invoke("eval").exception, ZeroDivisionError)
+
+
+def test_eval_takes_several_checkpoints_and_a_list_of_k(evaluations: list[dict[str, Any]]) -> None:
+    result = invoke("eval", "--checkpoint", "a", "--checkpoint", "b", "--k", "50,1,50", "--json")
+    assert [call["path"] for call in evaluations] == [Path("a"), Path("b")]
+    assert evaluations[0]["k"] == [1, 50]
+    assert evaluations[0]["split"] == "test"
+    assert [row["k"] for row in json.loads(result.stdout)] == [1, 50, 1, 50]
+
+
+def test_eval_evaluates_the_newest_run_and_names_it_on_stderr(
+    evaluations: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "newest_run", lambda outputs: outputs / "runs" / "newest")
+    result = invoke("eval")
+    newest = Path("outputs/runs/newest")
+    assert evaluations[0]["path"] == newest
+    assert str(newest) in result.stderr
+    assert "88.500" in result.stdout
+    assert "runs/[a]" in result.stdout, "brackets in a name are not markup"
+
+
+def test_data_lists_every_source() -> None:
+    listed = [source["name"] for source in json.loads(invoke("data", "--json").stdout)]
+    assert listed == ["arrays", "digits", "mnist", "mnist_fixed", "omniglot"]
+    assert all(name in invoke("data").stdout for name in listed)
+
+
+def test_data_describes_a_source_with_options() -> None:
+    described = json.loads(invoke("data", "digits", "valid=7", "--json").stdout)
+    assert described["splits"]["valid"]["images"] == 7
+    assert "1390" in invoke("data", "digits", "valid=7").stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("iwae train arch=", ["arch=one_layer", "arch=two_layer"]),
+        ("iwae train arch=t", ["arch=two_layer"]),
+        ("iwae train opt", ["optimizer.", "optimizer="]),
+        ("iwae train optimizer.st", ["optimizer.stages="]),
+        ("iwae train optimizer=fast optimizer.pa", ["optimizer.passes="]),
+        ("iwae train -m k=1,5 objective=v", ["objective=vae"]),
+        ("iwae train arch =", ["one_layer", "two_layer"]),  # as bash splits words
+        ("iwae train k = 5 arch = t", ["two_layer"]),
+        ("iwae train nonsense=3 seed", ["seed="]),
+        ("iwae train --mul", ["--multirun"]),
+        ("iwae act", ["active-units"]),
+    ],
+)
+def test_the_shell_completes(line: str, found: list[str]) -> None:
+    assert completed(line) == found
+
+
+def test_the_completion_script_is_valid_bash() -> None:
+    script = CliRunner().invoke(main, [], "iwae", env={"_IWAE_COMPLETE": "bash_source"}).stdout
+    assert "nospace" in script
+    checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_the_module_runs_as_the_command(tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "iwae_cli", "train", "kk=5"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("iwae: unknown key 'kk'")

@@ -1,0 +1,193 @@
+"""Launching through Hydra, in real processes: overrides, sweeps, errors, and no file left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TINY = (
+    "dataset=digits",
+    "dataset.test=1500",
+    "dataset.valid=97",
+    "optimizer=paper",
+    "optimizer.stages=1",
+    "arch.hidden=[[8,8]]",
+    "arch.latents=[2]",
+    "k=2",
+    "device=cpu",
+    "threads=1",
+)
+# Stands in for `experiment.run`, so that a sweep's fate can be chosen by k; the rest is real.
+FAKE = """
+import dataclasses, os, signal, sys
+from iwae_cli import experiment
+from iwae_cli.cli import main
+from iwae_cli.errors import NonFiniteError, Stopped
+
+class Result:
+    def __init__(self, k): self.k = k
+    def as_dict(self):
+        return {"folder": f"runs/{self.k}", "passes": 1, "bound": -1.5, "valid_bound": None}
+
+def run(config):
+    print(f"running k={config.k}", file=sys.stderr)
+    if config.k == 13:
+        raise NonFiniteError("the bound is nan\\nat step 7")
+    if config.k == 15:
+        raise Stopped("stopped by SIGTERM", signal_number=15)
+    if config.k == 16:
+        os.kill(os.getpid(), 2)
+    if config.k == 17:
+        raise ZeroDivisionError
+    return Result(config.k)
+
+experiment.run = run
+main(sys.argv[1:], prog_name="iwae")
+"""
+
+
+def python(folder: Path, *arguments: str, ours: bool = True) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)} | ({"TMPDIR": str(folder)} if ours else {}),
+    )
+
+
+def iwae(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return python(folder, "-m", "iwae_cli", *arguments)
+
+
+def fake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return python(folder, "-c", FAKE, "train", "dataset=digits", *arguments)
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], folder: Path, *parts: str) -> None:
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("iwae: ")
+    assert done.stderr.count("\n") == 1
+    assert [part for part in parts if part not in done.stderr] == []
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["kk=5"], ["'kk'", "did you mean 'k'"]),
+        (["sede=1"], ["did you mean 'seed'"]),
+        (["stages=3"], ["did you mean 'optimizer.stages'"]),
+        (["optimizer=fast", "optimizer.pases=3"], ["did you mean 'optimizer.passes'"]),
+        (["arhc=two_layer"], ["did you mean 'arch'"]),
+        (["+kk=5"], ["'kk'", "did you mean 'k'"]),
+        (["k=abc"], ["k:", "'abc'"]),
+        (["k=0"], ["k must be at least 1", "got 0"]),
+        (["k=-1"], ["k must be at least 1", "got -1"]),
+        (["arch=one_leyer"], ["'one_leyer'", "did you mean 'one_layer'", "two_layer"]),
+        (["objective=foo"], ["'foo'", "iwae", "vae"]),
+        (["dataset=foo"], ["arrays", "digits", "mnist", "mnist_fixed", "omniglot"]),
+        (["optimizer=foo"], ["fast", "original_code", "paper"]),
+        (["experiment=foo"], ["original_code"]),
+        (["dataset=arrays"], ["dataset.train must be given"]),
+        (["k=[1"], ["cannot read 'k=[1'"]),
+        (["k=1,5"], ["'k=1,5'", "-m"]),
+        (["k=${nowhere}"], ["nowhere"]),
+        (["--", "-x"], ["'-x'"]),
+        (["-m", "k=1,0,5,-1"], ["2 of 4", "k=0]", "got 0", "k=-1]", "none was started"]),
+        (["-m", "arch=one_layer,foo"], ["'foo'", "two_layer"]),
+        (["-m", "kk=1,2"], ["'kk'", "did you mean 'k'"]),
+        (["-m", "dataset=digits,arrays"], ["dataset=arrays]", "dataset.train must be given"]),
+    ],
+)
+def test_a_bad_override_is_one_line_before_anything_starts(
+    tmp_path: Path, overrides: list[str], parts: list[str]
+) -> None:
+    assert_refused(iwae(tmp_path, "train", *overrides), tmp_path, *parts)
+
+
+def test_cfg_prints_the_composed_configuration_and_runs_nothing(tmp_path: Path) -> None:
+    done = iwae(tmp_path, "train", "--cfg", "job", "optimizer=fast", "k=7")
+    assert done.returncode == 0
+    assert "k: 7\n" in done.stdout
+    assert "name: fast\n" in done.stdout
+    assert "arch" in iwae(tmp_path, "train", "--info", "defaults").stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_config_dir_adds_the_users_own_files(tmp_path: Path) -> None:
+    mine, cwd = tmp_path / "mine" / "arch", tmp_path / "cwd"
+    mine.mkdir(parents=True)
+    cwd.mkdir()
+    (mine / "small.yaml").write_text("name: small\nlatents: [2]\nhidden: [[3]]\n")
+    flag = f"--config-dir={mine.parent}"
+    done = iwae(cwd, "train", flag, "--cfg", "job", "arch=small")
+    assert "name: small" in done.stdout
+    assert fake(cwd, flag, "arch=small").returncode == 0
+
+
+def test_a_failed_run_of_a_sweep_is_reported_at_the_end_and_the_others_go_on(
+    tmp_path: Path,
+) -> None:
+    done = fake(tmp_path, "-m", "k=13,5", "--json")
+    assert done.returncode == 1
+    assert [run["folder"] for run in json.loads(done.stdout)] == ["runs/5"]
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("iwae: 1 of 2 runs of the sweep failed: [dataset=digits k=13]")
+    assert last.endswith("the bound is nan at step 7")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("k", "code"), [(15, 128 + signal.SIGTERM), (16, 128 + signal.SIGINT)])
+def test_a_signal_ends_the_sweep(tmp_path: Path, k: int, code: int) -> None:
+    done = fake(tmp_path, "-m", f"k=2,{k},3")
+    assert (done.returncode, done.stdout) == (code, "")
+    assert "running k=2" in done.stderr
+    assert "running k=3" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_single_run_is_one_line(tmp_path: Path) -> None:
+    done = fake(tmp_path, "k=13")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[1:] == ["iwae: the bound is nan at step 7"]
+
+
+@pytest.mark.parametrize("overrides", [["k=17"], ["-m", "k=17,5"]])
+def test_a_bug_keeps_its_traceback(tmp_path: Path, overrides: list[str]) -> None:
+    done = fake(tmp_path, *overrides)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1] == "ZeroDivisionError"
+
+
+def test_a_sweep_through_worker_processes_brings_its_results_back(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    joblib = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    out = f"outputs={tmp_path / 'out'}"
+    command = ["-m", "iwae_cli", "train", "--json", "-m", *TINY, out, "seed=0,1", *joblib]
+    done = python(tmp_path, *command, ours=False)
+    assert done.returncode == 0, done.stderr
+    assert ["seed0" in run["folder"] for run in json.loads(done.stdout)] == [True, False]
+
+
+def test_a_run_and_a_sweep_leave_only_their_own_folders(tmp_path: Path) -> None:
+    done = iwae(tmp_path, "train", *TINY, "--json")
+    assert done.returncode == 0, done.stderr
+    (run,) = json.loads(done.stdout)
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+    assert Path(tmp_path, run["folder"]).parent == tmp_path / "outputs" / "runs"
+
+    done = iwae(tmp_path, "train", "-m", *TINY, "objective=iwae,vae")
+    assert done.returncode == 0, done.stderr
+    assert "Next: iwae eval --checkpoint outputs/runs/digits-" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+    runs: list[Any] = [path for path in (tmp_path / "outputs" / "runs").iterdir() if path.is_dir()]
+    assert len(runs) == 2

@@ -1,0 +1,141 @@
+import math
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from conftest import ARCHS, binary_images, tiny_model
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Normal
+
+from iwae_cli.config import Arch
+from iwae_cli.models.iwae import IWAE
+from iwae_cli.models.kernels import bernoulli_log_density
+
+SEED = torch.Generator().manual_seed(3)
+
+
+def draw(model: IWAE, k: int, B: int, seed: int = 2) -> tuple[Tensor, ...]:
+    return model.draw_noise(k, B, torch.Generator().manual_seed(seed))
+
+
+def test_weights_are_complete_log_densities_as_torch_distributions_gives_them(model: IWAE) -> None:
+    x, noise = binary_images(5), draw(model, 6, 5)
+    sample = model.importance_sample(x, noise)
+    below: Tensor = x.expand(6, 5, -1)
+    log_q = torch.zeros(6, 5, dtype=torch.float64)
+    log_p = torch.zeros(6, 5, dtype=torch.float64)
+    for level, (recognition, generative, h) in enumerate(
+        zip(model.recognition, model.generative, sample.latents, strict=True)
+    ):
+        q = recognition(below)
+        log_q += Normal(q.mean, q.log_std.exp()).log_prob(h).sum(-1)
+        if level == 0:
+            log_p += Bernoulli(logits=generative(h)).log_prob(below).sum(-1)
+        else:
+            p = generative(h)
+            log_p += Normal(p.mean, p.log_std.exp()).log_prob(below).sum(-1)
+        below = h
+    log_p += Normal(0.0, 1.0).log_prob(below).sum(-1)
+    torch.testing.assert_close(sample.log_q_h_given_x, log_q)
+    torch.testing.assert_close(sample.log_w, log_p - log_q)
+    torch.testing.assert_close(model.log_q_h_given_x(x, sample.latents), log_q)
+
+
+def test_weights_average_to_the_exact_likelihood_on_a_grid_of_latents() -> None:
+    model = tiny_model(Arch(latents=[1], hidden=[[4]]), pixels=5)
+    x = binary_images(3, pixels=5)
+    grid = torch.linspace(-12, 12, 20001, dtype=torch.float64)
+    h = grid[:, None, None].expand(-1, 3, 1)
+    with torch.no_grad():
+        joint = model.log_p_x_and_h(x, [h])
+        exact = torch.logsumexp(joint, 0) + math.log(float(grid[1] - grid[0]))
+        log_w = model.importance_sample(x, draw(model, 400_000, 3)).log_w
+    weights = torch.exp(log_w - exact)
+    standard_error = weights.std(0) / math.sqrt(len(weights))
+    assert bool(((weights.mean(0) - 1).abs() < 5 * standard_error).all())
+    assert bool((standard_error < 0.01).all())
+
+
+def test_first_recognition_layer_runs_once_an_image(model: IWAE) -> None:
+    shapes: list[torch.Size] = []
+    model.recognition[0].register_forward_pre_hook(lambda _, inputs: shapes.append(inputs[0].shape))
+    model.importance_sample(binary_images(5), draw(model, 6, 5))
+    assert shapes == [(5, 7)]
+
+
+def test_forward_pass_takes_other_parameters_and_stacks_of_them(model: IWAE) -> None:
+    x, noise = binary_images(4), draw(model, 3, 4)
+    own = {name: p.detach() for name, p in model.named_parameters()}
+    other = {name: 0.5 * p for name, p in own.items()}
+
+    def log_w(parameters: dict[str, Tensor]) -> Tensor:
+        return cast(Tensor, torch.func.functional_call(model, parameters, (x, noise)).log_w)
+
+    stacked = {name: torch.stack([own[name], other[name]]) for name in own}
+    both = torch.func.vmap(log_w)(stacked)
+    torch.testing.assert_close(both[0], model.importance_sample(x, noise).log_w.detach())
+    torch.testing.assert_close(both[1], log_w(other))
+    assert not torch.allclose(both[0], both[1])
+
+
+def test_glorot_weights_fill_their_interval_and_biases_start_at_zero() -> None:
+    model = IWAE(784, Arch(output_bias=False))
+    model.initialise("glorot", generator=torch.Generator().manual_seed(0), mean_image=None)
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear):
+            bound = math.sqrt(6 / (layer.in_features + layer.out_features))
+            assert 0.99 * bound < float(layer.weight.detach().abs().max()) <= bound
+            assert float(layer.weight.detach().var()) == pytest.approx(bound**2 / 3, rel=0.05)
+            assert not bool(layer.bias.any())
+
+
+def test_output_bias_gives_back_the_clipped_mean_image_at_zero_features() -> None:
+    model = IWAE(3, ARCHS["two"])
+    mean = torch.tensor([0.0, 0.3, 1.0])
+    model.initialise("glorot", generator=torch.Generator().manual_seed(0), mean_image=mean)
+    bias = cast(Tensor, model.generative[0].get_parameter("logits.bias"))
+    torch.testing.assert_close(torch.sigmoid(bias.detach()), torch.tensor([0.001, 0.3, 0.999]))
+
+
+def test_original_code_draws_every_layer_of_a_shape_alike_from_numpys_seed_123() -> None:
+    model = IWAE(784, Arch(latents=[100, 50], hidden=[[200, 200], [100, 100]]))
+    model.initialise("original_code", generator=SEED, mean_image=None)
+    linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    by_shape: dict[tuple[int, ...], list[Tensor]] = {}
+    for layer in linear:
+        by_shape.setdefault(tuple(layer.weight.shape), []).append(layer.weight)
+    assert max(map(len, by_shape.values())) > 1
+    for weights in by_shape.values():
+        assert all(torch.equal(weights[0], other) for other in weights)
+    first = np.random.RandomState(123).uniform(-1, 1, 2) * math.sqrt(6 / 984)
+    np.testing.assert_allclose(linear[0].weight[:2, 0].detach(), first, rtol=1e-6)
+
+
+@pytest.mark.parametrize("pixels", [1, 64, 112, 230])
+def test_bernoulli_log_density_and_its_gradient_are_exact(pixels: int) -> None:
+    generator = torch.Generator().manual_seed(pixels)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    x = binary_images(3, pixels)
+    inputs = [v.requires_grad_() for v in (normal(4, 3, 5), normal(pixels, 5), normal(pixels))]
+    features, weight, bias = inputs
+    expected = Bernoulli(logits=features @ weight.T + bias).log_prob(x).sum(-1)
+    torch.testing.assert_close(bernoulli_log_density(x, *inputs), expected)
+    assert torch.autograd.gradcheck(lambda *v: bernoulli_log_density(x, *v), inputs)
+
+
+def test_bernoulli_log_density_stays_exact_in_float32_for_saturated_pixels() -> None:
+    x = torch.tensor([[1.0, 0.0, 1.0, 0.0] * 100])
+    features, bias = torch.zeros(1, 1, 2), torch.tensor([80.0, 80.0, -80.0, -80.0] * 100)
+    found = bernoulli_log_density(x, features, torch.zeros(400, 2), bias)
+    torch.testing.assert_close(found, torch.tensor([[-16000.0]]))
+
+
+def test_posterior_means_are_those_of_the_first_stochastic_layer(model: IWAE) -> None:
+    x = binary_images(4)
+    zero = tuple(torch.zeros_like(epsilon) for epsilon in draw(model, 1, 4))
+    expected = model.importance_sample(x, zero).latents[0][0]
+    torch.testing.assert_close(model.posterior_means(x), expected.detach())

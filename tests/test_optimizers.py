@@ -1,0 +1,110 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from iwae_cli.components import find_schedule
+from iwae_cli.errors import ConfigError
+from iwae_cli.optimizers import SCHEDULES, Fast, OriginalCode, Paper, Schedule
+
+
+def test_paper_makes_three_to_the_i_passes_at_rates_that_fall_tenfold_over_seven_stages() -> None:
+    schedule = Paper()
+    assert schedule.total_passes == 3280 == sum(3**i for i in range(8))
+    rates = [schedule.learning_rate_at(i) for i in range(schedule.total_passes)]
+    expected = [1e-3 * 10 ** (-i / 7) for i in range(8) for _ in range(3**i)]
+    assert rates == expected
+    assert Paper(stages=4).total_passes == 40
+
+
+def test_original_code_rounds_the_rates_as_the_authors_did() -> None:
+    schedule = OriginalCode()
+    starts = [(3**i - 1) // 2 for i in range(8)]
+    rates = [schedule.learning_rate_at(start) for start in starts]
+    expected = [10e-4, 7.2e-4, 5.2e-4, 3.7e-4, 2.7e-4, 1.9e-4, 1.4e-4, 1e-4]
+    np.testing.assert_allclose(rates, expected, rtol=1e-12)
+
+
+def test_fast_ends_at_the_k_asked_for_and_at_rate_zero() -> None:
+    schedule = Fast(passes=9)
+    assert [schedule.k_at(i, 50) for i in range(9)] == [5, 5, 5, 10, 10, 10, 50, 50, 50]
+    assert [schedule.k_at(i, 5) for i in range(9)] == [5] * 9
+    assert [schedule.k_at(i, 1) for i in range(9)] == [1] * 9
+    assert [schedule.k_at(i, 7) for i in range(9)] == [5] * 5 + [7] * 4
+    rates = [schedule.learning_rate_at(position) for position in (0, 4.5, 9)]
+    np.testing.assert_allclose(rates, [3e-3, 1.5e-3, 0], atol=1e-15)
+
+
+def minimise(schedule: Schedule, scale: float, steps: int = 50) -> torch.Tensor:
+    """Follow the gradient of a fixed noisy quadratic, multiplied by `scale`."""
+    generator = torch.Generator().manual_seed(0)
+    parameter = nn.Parameter(torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64))
+    optimizer = schedule.build([parameter])
+    for step in range(steps):
+        noise = torch.randn(3, generator=generator, dtype=torch.float64)
+        parameter.grad = scale * (parameter.detach() + noise)
+        optimizer.param_groups[0]["lr"] = schedule.learning_rate_at(step / 10)
+        optimizer.step()
+    return parameter.detach()
+
+
+def test_eps_on_the_mean_of_20_images_equals_the_authors_eps_on_their_sum() -> None:
+    mean, total = minimise(Paper(eps=5e-6), 1e-4), minimise(Paper(eps=1e-4), 20e-4)
+    torch.testing.assert_close(mean, total, rtol=1e-12, atol=0)
+    assert not torch.allclose(mean, minimise(Paper(eps=1e-4), 1e-4), rtol=1e-3)
+
+
+def test_original_adam_follows_the_authors_recurrence_and_does_not_move_at_first() -> None:
+    schedule = OriginalCode()
+    generator = np.random.default_rng(0)
+    start = generator.normal(size=4)
+    gradients = generator.normal(size=(30, 4))
+    parameter = nn.Parameter(torch.from_numpy(start.copy()))
+    optimizer = schedule.build([parameter])
+    expected, m, v = start.copy(), np.zeros(4), np.ones(4)
+    for t, gradient in enumerate(gradients, start=1):
+        optimizer.param_groups[0]["lr"] = rate = 1e-3 / t
+        parameter.grad = torch.from_numpy(gradient)
+        optimizer.step()
+        factor = rate * math.sqrt(1 - 0.999**t) / (1 - 0.99**t)
+        expected = expected - factor * m / (np.sqrt(v) + 1e-4)
+        m, v = 0.99 * m + 0.01 * gradient, 0.999 * v + 0.001 * gradient**2
+        np.testing.assert_allclose(parameter.detach(), expected, rtol=1e-12)
+        if t == 1:
+            np.testing.assert_array_equal(parameter.detach(), start)
+    assert OriginalCode.reduction == "sum"
+    assert Paper.reduction == "mean"
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_every_optimizer_yaml_holds_the_defaults_of_its_class(name: str) -> None:
+    import dataclasses
+
+    from omegaconf import OmegaConf
+
+    from iwae_cli.launch import conf_folder
+
+    values = OmegaConf.to_container(OmegaConf.load(conf_folder() / "optimizer" / f"{name}.yaml"))
+    assert isinstance(values, dict)
+    default = SCHEDULES[name]()  # type: ignore[call-arg]  # every child gives all defaults
+    assert dataclasses.asdict(default) == values  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": "paper", "stages": 0}, "stages must be in 1..12, got 0"),
+        ({"name": "paper", "batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"name": "paper", "learning_rate": -1.0}, "learning_rate must be positive"),
+        ({"name": "fast", "passes": 0}, "passes must be at least 1"),
+        ({"name": "fast", "k_growth": [10, 5]}, "k_growth must rise"),
+        ({"name": "fast", "stages": 3}, "unknown key 'stages'"),
+        ({"name": "papr"}, "unknown optimizer 'papr': did you mean 'paper'?"),
+    ],
+)
+def test_options_out_of_range_are_named(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_schedule(values)
+    assert message in str(caught.value)
