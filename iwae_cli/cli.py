@@ -36,6 +36,12 @@ def checkpoints(given: Sequence[Path]) -> Sequence[Path]:
     return [newest]
 
 
+def print_trained(results: Sequence[terminal.Row]) -> None:
+    """Print what training came to, and the command to type next."""
+    terminal.print_table(results, terminal.TRAINED)
+    click.echo(f"Next: iwae eval --checkpoint {shlex.quote(str(results[-1]['folder']))}")
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 checkpoint = click.option(
     "--checkpoint",
@@ -118,9 +124,7 @@ def train(
     if as_json:
         terminal.print_json(done.results)
     elif done.results:
-        terminal.print_table(done.results, terminal.TRAINED)
-        folder = shlex.quote(str(done.results[-1]["folder"]))
-        click.echo(f"Next: iwae eval --checkpoint {folder}")
+        print_trained(done.results)
     if done.failures:
         total = len(done.failures) + len(done.results)
         lines = "; ".join(done.failures)

@@ -92,7 +92,7 @@ def run(settings: Config) -> RunResult:
     """
     components = components_of(settings)
     device = device_of(settings.device)
-    torch.set_num_threads(settings.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(settings.threads or default_threads())
     dataset = components.source.load()
     identity = identity_of(settings, components, dataset)
     name = (
@@ -103,6 +103,16 @@ def run(settings: Config) -> RunResult:
     folder.path.mkdir(parents=True, exist_ok=True)
     with folder.lock():
         return train(settings, components, dataset, identity, folder, device)
+
+
+def default_threads() -> int:
+    """Return OMP_NUM_THREADS where it is set, else the number of cores this process may use."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    if limit.isdecimal():
+        return int(limit)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def train(

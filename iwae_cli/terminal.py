@@ -16,9 +16,14 @@ Row = Mapping[str, Any]
 
 # The columns of tables: key and heading
 TRAINED = {"folder": "run", "passes": "passes", "bound": "bound", "valid_bound": "valid bound"}
+TRAINED |= {"already_finished": "already finished"}
 EVALUATED = {"split": "split", "images": "images", "k": "k", "nll": "NLL", "bias": "bias"}
 EVALUATED |= {"se_images": "se (images)", "se_mc": "se (MC)", "share_ess_below_10": "ESS < 10"}
-EVALUATED |= {"elbo": "ELBO", "images_per_second": "images/s", "samples_per_second": "samples/s"}
+EVALUATED |= {
+    "negative_elbo": "-ELBO",
+    "images_per_second": "images/s",
+    "samples_per_second": "samples/s",
+}
 DESCRIBED = {
     "split": "split",
     "images": "images",
@@ -99,8 +104,9 @@ def log_to_stderr() -> None:
 
 
 def print_json(results: object) -> None:
-    """Print results for programs."""
-    click.echo(json.dumps(results, indent=2))
+    """Print results for programs; NaN, which JSON has not, becomes null."""
+    standard = json.loads(json.dumps(results), parse_constant=lambda _: None)
+    click.echo(json.dumps(standard, indent=2))
 
 
 def print_table(rows: Sequence[Row], columns: Mapping[str, str], *, title: str = "") -> None:
@@ -122,9 +128,13 @@ def print_table(rows: Sequence[Row], columns: Mapping[str, str], *, title: str =
 
 def shown_value(value: object) -> str:
     """Return a value as tables show it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value != value:  # NaN
+        return "-"
     if isinstance(value, float):
         return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3f}"
-    return "-" if value is None else str(value)
+    return str(value)
 
 
 def print_fields(fields: Row) -> None:

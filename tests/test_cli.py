@@ -1,6 +1,7 @@
 """The commands: help, version, bad input, completion, and what a command line imports."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from iwae_cli.errors import UsageError
 
 COMMANDS = sorted(main.commands)
 HEAVY = ("torch", "hydra", "omegaconf", "pandas", "numpy", "matplotlib", "rich")
-ROW = {"run": "runs/[a]", "k": 5, "split": "test", "images": 9, "nll": 88.5, "elbo": -90.25}
+ROW = {"run": "runs/[a]", "k": 5, "split": "test", "images": 9, "nll": 88.5, "bias": math.nan}
 
 
 def invoke(*arguments: str) -> Result:
@@ -143,6 +144,7 @@ def test_eval_takes_several_checkpoints_and_a_list_of_k(evaluations: list[dict[s
     assert evaluations[0]["k"] == [1, 50]
     assert evaluations[0]["split"] == "test"
     assert [row["k"] for row in json.loads(result.stdout)] == [1, 50, 1, 50]
+    assert json.loads(result.stdout)[0]["bias"] is None, "NaN is not JSON"
 
 
 def test_eval_evaluates_the_newest_run_and_names_it_on_stderr(
@@ -180,7 +182,7 @@ def test_data_describes_a_source_with_options() -> None:
         ("iwae train -m k=1,5 objective=v", ["objective=vae"]),
         ("iwae train arch =", ["one_layer", "two_layer"]),  # as bash splits words
         ("iwae train k = 5 arch = t", ["two_layer"]),
-        ("iwae train nonsense=3 seed", ["seed="]),
+        ("iwae train nonsense=3 seed", []),
         ("iwae train --mul", ["--multirun"]),
         ("iwae act", ["active-units"]),
     ],
@@ -190,7 +192,8 @@ def test_the_shell_completes(line: str, found: list[str]) -> None:
 
 
 def test_the_completion_script_is_valid_bash() -> None:
-    script = CliRunner().invoke(main, [], "iwae", env={"_IWAE_COMPLETE": "bash_source"}).stdout
+    asked = {"_IWAE_COMPLETE": "bash_source"}
+    script = CliRunner().invoke(main, [], prog_name="iwae", env=asked).stdout
     assert "nospace" in script
     checked = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True)
     assert (checked.returncode, checked.stderr) == (0, "")

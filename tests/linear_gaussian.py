@@ -1,0 +1,60 @@
+"""A model whose log p(x) and posterior are exact: x = W h + b + sigma e with standard normal h, e."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from iwae_cli.models.importance import ImportanceSample
+from iwae_cli.models.layers import Gaussian, log_standard_normal
+
+PIXELS, LATENTS, SIGMA = 6, 3, 0.8
+
+
+class LinearGaussian(nn.Module):
+    """Has the interface of `IWAE`, with a recognition density that is off by a known amount.
+
+    Args:
+        wider: Factor by which q's standard deviations exceed those of the best diagonal Gaussian.
+        shift: Added to each mean of q, in standard deviations of it.
+    """
+
+    def __init__(self, *, wider: float = 1.3, shift: float = 0.3, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.data_dim, self.latents = PIXELS, (LATENTS,)
+        columns = torch.linalg.qr(
+            torch.randn(PIXELS, LATENTS, generator=generator, dtype=torch.float64)
+        )[0]
+        # orthogonal columns make the posterior covariance diagonal, so that q can hold it
+        self.W = nn.Parameter(columns * torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64))
+        self.b = nn.Parameter(torch.randn(PIXELS, generator=generator, dtype=torch.float64))
+        self.wider, self.shift = wider, shift
+
+    def exact_log_p(self, x: Tensor) -> Tensor:
+        """Return log N(x; b, W W^T + sigma^2 I), [B]."""
+        covariance = self.W @ self.W.T + SIGMA**2 * torch.eye(PIXELS, dtype=torch.float64)
+        return torch.distributions.MultivariateNormal(self.b, covariance).log_prob(x)
+
+    def posterior(self, x: Tensor) -> Gaussian:
+        """Return the exact posterior, a diagonal Gaussian as W's columns are orthogonal."""
+        precision = 1 + self.W.square().sum(0) / SIGMA**2
+        mean = (x - self.b) @ self.W / SIGMA**2 / precision
+        return Gaussian(mean, (-0.5 * precision.log()).expand_as(mean))
+
+    def importance_sample(self, x: Tensor, noise: tuple[Tensor, ...]) -> ImportanceSample:
+        exact = self.posterior(x)
+        std = exact.log_std.exp()
+        q = Gaussian(exact.mean + self.shift * std, exact.log_std + math.log(self.wider))
+        h = q.transform(noise[0].double())
+        error = (x - self.b - h @ self.W.T) / SIGMA
+        log_p = log_standard_normal(h) + log_standard_normal(error) - PIXELS * math.log(SIGMA)
+        log_q = q.log_density(h)
+        return ImportanceSample(log_p - log_q, log_q, (h,))
+
+    def images(self, count: int, seed: int = 5) -> Tensor:
+        """Return data drawn from the model itself, [count, PIXELS]."""
+        generator = torch.Generator().manual_seed(seed)
+        h = torch.randn(count, LATENTS, generator=generator, dtype=torch.float64)
+        e = torch.randn(count, PIXELS, generator=generator, dtype=torch.float64)
+        return (h @ self.W.T + self.b + SIGMA * e).detach()

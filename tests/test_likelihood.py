@@ -1,0 +1,130 @@
+import math
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from conftest import ARCHS, tiny_model
+from linear_gaussian import LinearGaussian
+
+from iwae_cli.evaluation.likelihood import Likelihood, log_likelihoods
+from iwae_cli.models.iwae import IWAE
+from iwae_cli.randomness import BLOCK, EvaluationNoise
+
+KS = [1, 10, 100, 1000, 5000]
+
+
+def grey_images(count: int, pixels: int = 7) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    return np.random.default_rng(0).random((count, pixels), np.float32)
+
+
+def estimates(count: int, ks: list[int], seed: int = 0, **options: float) -> list[Likelihood]:
+    model = LinearGaussian(**options)
+    noise = EvaluationNoise(seed, model.latents)
+    images = model.images(count).numpy()
+    return log_likelihoods(cast(IWAE, model), images, ks=ks, noise=noise, dynamic=False)
+
+
+def test_the_linear_gaussian_model_has_the_posterior_that_its_weights_say() -> None:
+    model = LinearGaussian(wider=1.0, shift=0.0)
+    x = model.images(4)
+    noise = torch.randn(8, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    log_w = model.importance_sample(x, (noise,)).log_w
+    torch.testing.assert_close(log_w, model.exact_log_p(x).expand(8, 4))
+
+
+def test_bound_rises_with_k_and_stays_below_the_exact_log_likelihood() -> None:
+    found = estimates(400, KS)
+    model = LinearGaussian()
+    exact = float(model.exact_log_p(model.images(400)).mean())
+    bounds = [-e.summary()["nll"] for e in found]
+    assert bounds == sorted(bounds)
+    # within each estimate's Monte Carlo error: five standard errors at the largest k
+    assert bounds[-1] <= exact + 5 * found[-1].summary()["se_mc"]
+    assert bounds[0] < exact - 0.1
+
+
+def test_gap_to_the_exact_log_likelihood_shrinks_like_one_over_k() -> None:
+    ks = [16, 32, 64, 128]
+    model = LinearGaussian()
+    exact = model.exact_log_p(model.images(100)).detach().numpy()
+    gaps = np.zeros(len(ks))
+    for seed in range(40):
+        gaps += [float((exact - e.log_p).mean()) / 40 for e in estimates(100, ks, seed)]
+    slope = np.polyfit(np.log(ks), np.log(gaps), 1)[0]
+    assert slope == pytest.approx(-1, abs=0.12)
+
+
+@pytest.mark.parametrize("k", [50, 5000])
+def test_estimate_differs_from_the_truth_by_its_stated_bias_within_four_standard_errors(
+    k: int,
+) -> None:
+    """False alarm: four standard errors of a normal, 6e-5."""
+    model = LinearGaussian()
+    exact = -float(model.exact_log_p(model.images(400)).mean())
+    row = estimates(400, [k])[0].summary()
+    assert abs(row["nll"] - row["bias"] - exact) < 4 * row["se_mc"]
+    assert row["bias"] == pytest.approx(0.5 * row["se_mc"] ** 2 * 400, rel=1e-6)
+
+
+def test_stated_monte_carlo_error_is_the_spread_over_seeds() -> None:
+    """Standard deviation of 60 seeds: 9 % relative error, so 35 % is beyond 3 of them."""
+    rows = [estimates(50, [200], seed)[0].summary() for seed in range(60)]
+    spread = np.std([row["nll"] for row in rows], ddof=1)
+    assert np.mean([row["se_mc"] for row in rows]) == pytest.approx(spread, rel=0.35)
+
+
+@pytest.mark.parametrize("arch", list(ARCHS))
+def test_batch_and_chunk_sizes_change_the_result_by_rounding_alone(arch: str) -> None:
+    model, images = tiny_model(ARCHS[arch]), grey_images(9)
+    ks = [1, 7, BLOCK, BLOCK + 50]
+    large = log_likelihoods(model, images, ks=ks)
+    for memory_bytes in (1, 10_000, 300_000):
+        small = log_likelihoods(model, images, ks=ks, memory_bytes=memory_bytes)
+        for one, other in zip(large, small, strict=True):
+            np.testing.assert_allclose(one.log_p, other.log_p, rtol=1e-12)
+            np.testing.assert_allclose(one.ess, other.ess, rtol=1e-9)
+
+
+def test_an_image_and_a_k_alone_give_what_they_give_among_others() -> None:
+    model, images = tiny_model(ARCHS["two"]), grey_images(6)
+    together = log_likelihoods(model, images, ks=[3, 400])
+    fewer = log_likelihoods(model, images[:2], ks=[3])
+    np.testing.assert_allclose(fewer[0].log_p, together[0].log_p[:2], rtol=1e-12)
+
+
+def test_another_seed_gives_other_noise_and_another_binarisation() -> None:
+    grey = np.full((2, 400), 0.5, np.float32)
+    first, second = EvaluationNoise(0, [3]), EvaluationNoise(1, [3])
+    assert (first.binarise(grey, 0) != second.binarise(grey, 0)).mean() > 0.3
+    assert not torch.allclose(first.draw(0, 1, 0)[0], second.draw(0, 1, 0)[0])
+    assert not torch.allclose(first.draw(0, 1, 0)[0], first.draw(0, 1, 1)[0])
+    assert not torch.allclose(first.draw(0, 1, 0)[0], first.draw(1, 1, 0)[0])
+
+
+def test_evaluation_noise_is_standard_normal_and_binarisation_has_the_grey_values_mean() -> None:
+    """Five standard errors each; false alarm 6e-7."""
+    noise = EvaluationNoise(0, [20]).draw(0, 20, 0)[0]
+    assert abs(float(noise.mean())) < 5 / math.sqrt(noise.numel())
+    assert float(noise.var()) == pytest.approx(1, abs=5 * math.sqrt(2 / noise.numel()))
+    grey = np.broadcast_to(np.float32([[0.0, 0.2, 0.9, 1.0]]), (4000, 4)).copy()
+    mean = EvaluationNoise(0, [1]).binarise(grey, 0).mean(0)
+    assert mean[0] == 0
+    assert mean[3] == 1
+    np.testing.assert_allclose(mean[1:3], [0.2, 0.9], atol=5 * 0.4 / math.sqrt(4000))
+
+
+def test_summary_counts_images_with_few_effective_samples_and_hides_what_one_weight_cannot_say(
+) -> None:
+    values = np.array([-80.0, -90.0])
+    row = Likelihood(100, values, values - 1, np.array([5.0, 50.0]), seconds=2.0).summary()
+    assert row["nll"] == 85
+    assert row["negative_elbo"] == 86
+    assert row["share_ess_below_10"] == 0.5
+    assert row["se_images"] == pytest.approx(5.0)
+    assert row["se_mc"] == pytest.approx(math.sqrt(0.19 + 0.01) / 2)
+    assert row["bias"] == pytest.approx(0.05)
+    assert row["samples_per_second"] == 100
+    one = Likelihood(1, values, values, np.ones(2), seconds=1.0).summary()
+    assert math.isnan(one["se_mc"])
+    assert math.isnan(one["bias"])

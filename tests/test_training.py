@@ -1,0 +1,152 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import ARCHS
+
+from iwae_cli.errors import NonFiniteError
+from iwae_cli.models.iwae import IWAE
+from iwae_cli.objectives.iwae import Iwae
+from iwae_cli.optimizers import Fast, OriginalCode, Paper, Schedule
+from iwae_cli.randomness import binarise
+from iwae_cli.training import Metrics, Trainer
+
+PIXELS, IMAGES = 7, 50
+
+
+def trainer(schedule: Schedule | None = None, *, seed: int = 0, dynamic: bool = True) -> Trainer:
+    model = IWAE(PIXELS, ARCHS["two"])
+    model.initialise("glorot", generator=torch.Generator().manual_seed(0), mean_image=None)
+    grey = torch.rand(IMAGES, PIXELS, generator=torch.Generator().manual_seed(1))
+    return Trainer(
+        model,
+        Iwae(),
+        schedule or Fast(passes=3, batch_size=20, k_growth=[2]),
+        k=4,
+        seed=seed,
+        train=grey if dynamic else grey.round(),
+        valid=grey[:10],
+        dynamic=dynamic,
+    )
+
+
+def run(one: Trainer, *, validate_passes: int = 1) -> list[Metrics]:
+    rows: list[Metrics] = []
+    one.run(
+        save=lambda: None,
+        on_pass=rows.append,
+        checkpoint_seconds=1e9,
+        validate_passes=validate_passes,
+    )
+    return rows
+
+
+def parameters(one: Trainer) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in one.model.parameters()])
+
+
+def test_training_raises_the_bound_and_reports_every_pass() -> None:
+    rows = run(trainer(Fast(passes=40, batch_size=10, k_growth=[2], learning_rate=0.01)))
+    assert [row.pass_number for row in rows] == list(range(1, 41))
+    assert [row.k for row in rows] == [2] * 20 + [4] * 20
+    first, last = (np.mean([row.train_bound for row in part]) for part in (rows[:5], rows[-5:]))
+    assert last > first + 0.2
+    assert all(math.isfinite(row.valid_bound) for row in rows)
+
+
+def test_a_pass_uses_every_image_once_with_a_ragged_last_batch_and_averages_over_images() -> None:
+    one = trainer(Paper(stages=1, batch_size=20))
+    seen: list[torch.Tensor] = []
+    bounds: list[torch.Tensor] = []
+    accumulate = one.model.accumulate_gradients
+
+    def spy(x: torch.Tensor, *arguments: object, **options: object) -> torch.Tensor:
+        bounds.append(accumulate(x, *arguments, **options))  # type: ignore[arg-type]
+        seen.append(one.order[sum(map(len, seen)) :][: len(x)])
+        return bounds[-1]
+
+    one.model.accumulate_gradients = spy  # type: ignore[method-assign, assignment]
+    (row,) = run(one)
+    assert [len(part) for part in seen] == [20, 20, 10]
+    assert sorted(torch.cat(seen).tolist()) == list(range(IMAGES))
+    assert row.train_bound == pytest.approx(float(torch.cat(bounds).double().mean()), rel=1e-6)
+
+
+def test_shuffle_changes_the_order_of_every_pass_and_without_it_the_order_stays() -> None:
+    shuffled, fixed = trainer(Paper(stages=2)), trainer(OriginalCode(stages=2, shuffle=False))
+    run(shuffled)
+    run(fixed)
+    assert fixed.order.tolist() == list(range(IMAGES))
+    assert shuffled.order.tolist() != list(range(IMAGES))
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 8])
+def test_a_restored_run_equals_an_uninterrupted_one_bit_for_bit(steps: int) -> None:
+    whole, first, second = trainer(), trainer(), trainer()
+    expected = run(whole)
+    for _ in range(steps):
+        first.step()
+        if first.step_in_pass == first.steps_per_pass:
+            first._finish_pass(1)
+    second.restore(first.state())
+    second.model.load_state_dict(first.model.state_dict())
+    second.optimizer.load_state_dict(first.optimizer.state_dict())
+    run(second)
+    assert torch.equal(parameters(second), parameters(whole))
+    for found, row in zip(second.metrics, expected, strict=True):
+        assert found[:5] == row[:5]
+
+
+def test_validation_draws_nothing_from_the_generator_of_training() -> None:
+    with_validation, without = trainer(), trainer()
+    run(with_validation, validate_passes=1)
+    rows = run(without, validate_passes=0)
+    assert torch.equal(parameters(with_validation), parameters(without))
+    assert all(math.isnan(row.valid_bound) for row in rows)
+
+
+def test_seeds_differ_and_a_seed_repeats() -> None:
+    same, again, other = trainer(), trainer(), trainer(seed=1)
+    for one in (same, again, other):
+        run(one)
+    assert torch.equal(parameters(same), parameters(again))
+    assert not torch.allclose(parameters(same), parameters(other))
+
+
+def test_fixed_binarisation_leaves_images_as_they_are() -> None:
+    one = trainer(Paper(stages=1), dynamic=False)
+    seen: list[torch.Tensor] = []
+    importance_sample = one.model.importance_sample
+
+    def spy(x: torch.Tensor, noise: tuple[torch.Tensor, ...]) -> object:
+        seen.append(x)
+        return importance_sample(x, noise)
+
+    one.model.importance_sample = spy  # type: ignore[method-assign, assignment]
+    run(one, validate_passes=0)
+    assert torch.equal(torch.cat(seen), one.train[one.order])
+
+
+def test_dynamic_binarisation_has_the_grey_value_as_mean() -> None:
+    """Five standard errors; false alarm 6e-7."""
+    grey = torch.tensor([0.0, 0.25, 1.0]).expand(40_000, 3)
+    mean = binarise(grey, torch.Generator().manual_seed(0)).mean(0)
+    assert mean[0] == 0
+    assert mean[2] == 1
+    assert float(mean[1]) == pytest.approx(0.25, abs=5 * math.sqrt(0.1875 / 40_000))
+
+
+def test_a_bound_that_is_not_finite_stops_training_and_names_the_step() -> None:
+    one = trainer()
+    one.step()
+    one.model.get_parameter("recognition.0.log_std.bias").data[0] = 1e4
+    with pytest.raises(NonFiniteError, match=r"the bound is -?(nan|inf) at step 2 \(pass 1\)"):
+        one.step()
+
+
+def test_a_state_with_a_parameter_that_is_not_finite_is_never_given_out() -> None:
+    one = trainer()
+    one.model.get_parameter("recognition.0.mean.bias").data[0] = math.nan
+    with pytest.raises(NonFiniteError, match="a parameter is NaN or infinite"):
+        one.state()
