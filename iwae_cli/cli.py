@@ -197,8 +197,11 @@ def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None
       iwae active-units --checkpoint RUN --threshold 0.02 --definition original-code
     """
     from iwae_cli import experiment
+    from iwae_cli.reports import plots
 
     results = [experiment.active_units(path, **options) for path in checkpoints(paths)]
+    for result in results:
+        result["plot"] = str(plots.write_activity_histogram(Path(result["csv"])))
     if as_json:
         terminal.print_json(results)
     else:

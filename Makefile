@@ -1,0 +1,36 @@
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup format lint test test-slow bench reproduce
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/ready ## make .venv and install everything into it
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+format: setup ## put the code in its standard form
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+lint: setup ## style, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: setup ## the tests, under two minutes on two cores
+	$(BIN)/pytest -n $(WORKERS) -m "not slow"
+
+test-slow: setup ## the tests that train models for minutes
+	$(BIN)/pytest -m slow
+
+reproduce: setup ## train, evaluate and count active units on the embedded digits
+	$(BIN)/iwae train dataset=digits objective=iwae k=50 optimizer.stages=5
+	$(BIN)/iwae eval
+	$(BIN)/iwae active-units --check
