@@ -44,7 +44,7 @@ def binary_images(count: int, pixels: int = 7, seed: int = 1) -> torch.Tensor:
     return (torch.rand(count, pixels, generator=generator) < 0.4).double()
 
 
-@pytest.fixture(params=ARCHS.values(), ids=ARCHS.keys())
+@pytest.fixture(params=list(ARCHS.values()), ids=list(ARCHS))
 def model(request: pytest.FixtureRequest) -> IWAE:
     """A tiny model with one, two and three stochastic layers."""
     return tiny_model(request.param)

@@ -1,4 +1,4 @@
-"""A model whose log p(x) and posterior are exact: x = W h + b + sigma e with standard normal h, e."""
+"""A model with exact log p(x): x = W h + b + sigma e, with h and e standard normal."""
 
 import math
 
@@ -34,7 +34,8 @@ class LinearGaussian(nn.Module):
     def exact_log_p(self, x: Tensor) -> Tensor:
         """Return log N(x; b, W W^T + sigma^2 I), [B]."""
         covariance = self.W @ self.W.T + SIGMA**2 * torch.eye(PIXELS, dtype=torch.float64)
-        return torch.distributions.MultivariateNormal(self.b, covariance).log_prob(x)
+        log_p: Tensor = torch.distributions.MultivariateNormal(self.b, covariance).log_prob(x)
+        return log_p
 
     def posterior(self, x: Tensor) -> Gaussian:
         """Return the exact posterior, a diagonal Gaussian as W's columns are orthogonal."""

@@ -48,7 +48,9 @@ def test_correction_removes_the_inflation_by_sampling_in_the_second_layer() -> N
 def test_a_unit_that_ignores_the_image_has_zero_variance() -> None:
     model = linear_model([4])
     heads(model, 0)[0][2] = 0
-    found = unit_variances(model, binary_images(30).float().numpy(), samples=1, seed=0, dynamic=True)
+    found = unit_variances(
+        model, binary_images(30).float().numpy(), samples=1, seed=0, dynamic=True
+    )
     assert float(found[0][2]) == pytest.approx(0, abs=1e-12)
     assert bool((found[0][[0, 1, 3]] > 1e-3).all())
 

@@ -18,8 +18,8 @@ def grey_images(count: int, pixels: int = 7) -> np.ndarray[tuple[int, int], np.d
     return np.random.default_rng(0).random((count, pixels), np.float32)
 
 
-def estimates(count: int, ks: list[int], seed: int = 0, **options: float) -> list[Likelihood]:
-    model = LinearGaussian(**options)
+def estimates(count: int, ks: list[int], seed: int = 0) -> list[Likelihood]:
+    model = LinearGaussian()
     noise = EvaluationNoise(seed, model.latents)
     images = model.images(count).numpy()
     return log_likelihoods(cast(IWAE, model), images, ks=ks, noise=noise, dynamic=False)
@@ -36,23 +36,24 @@ def test_the_linear_gaussian_model_has_the_posterior_that_its_weights_say() -> N
 def test_bound_rises_with_k_and_stays_below_the_exact_log_likelihood() -> None:
     found = estimates(400, KS)
     model = LinearGaussian()
-    exact = float(model.exact_log_p(model.images(400)).mean())
+    exact = float(model.exact_log_p(model.images(400)).detach().mean())
     bounds = [-e.summary()["nll"] for e in found]
-    assert bounds == sorted(bounds)
-    # within each estimate's Monte Carlo error: five standard errors at the largest k
-    assert bounds[-1] <= exact + 5 * found[-1].summary()["se_mc"]
-    assert bounds[0] < exact - 0.1
+    assert bounds[0] < bounds[1] < bounds[2] < exact
+    # closer to the limit, within five Monte Carlo standard errors
+    assert all(-e.summary()["nll"] < exact + 5 * e.summary()["se_mc"] for e in found[3:])
 
 
 def test_gap_to_the_exact_log_likelihood_shrinks_like_one_over_k() -> None:
-    ks = [16, 32, 64, 128]
+    """With R = p-hat / p, whose mean is exactly one, the gap -E[log R] is E[R - 1 - log R]."""
+    ks = [16, 32, 64, 128, 256]
     model = LinearGaussian()
-    exact = model.exact_log_p(model.images(100)).detach().numpy()
+    exact = model.exact_log_p(model.images(400)).detach().numpy()
     gaps = np.zeros(len(ks))
-    for seed in range(40):
-        gaps += [float((exact - e.log_p).mean()) / 40 for e in estimates(100, ks, seed)]
+    for seed in range(20):
+        for i, e in enumerate(estimates(400, ks, seed)):
+            gaps[i] += np.mean(np.expm1(e.log_p - exact) - (e.log_p - exact)) / 20
     slope = np.polyfit(np.log(ks), np.log(gaps), 1)[0]
-    assert slope == pytest.approx(-1, abs=0.12)
+    assert slope == pytest.approx(-1, abs=0.1)
 
 
 @pytest.mark.parametrize("k", [50, 5000])
@@ -61,7 +62,7 @@ def test_estimate_differs_from_the_truth_by_its_stated_bias_within_four_standard
 ) -> None:
     """False alarm: four standard errors of a normal, 6e-5."""
     model = LinearGaussian()
-    exact = -float(model.exact_log_p(model.images(400)).mean())
+    exact = -float(model.exact_log_p(model.images(400)).detach().mean())
     row = estimates(400, [k])[0].summary()
     assert abs(row["nll"] - row["bias"] - exact) < 4 * row["se_mc"]
     assert row["bias"] == pytest.approx(0.5 * row["se_mc"] ** 2 * 400, rel=1e-6)
@@ -107,15 +108,14 @@ def test_evaluation_noise_is_standard_normal_and_binarisation_has_the_grey_value
     noise = EvaluationNoise(0, [20]).draw(0, 20, 0)[0]
     assert abs(float(noise.mean())) < 5 / math.sqrt(noise.numel())
     assert float(noise.var()) == pytest.approx(1, abs=5 * math.sqrt(2 / noise.numel()))
-    grey = np.broadcast_to(np.float32([[0.0, 0.2, 0.9, 1.0]]), (4000, 4)).copy()
+    grey = np.tile(np.array([0.0, 0.2, 0.9, 1.0], np.float32), (4000, 1))
     mean = EvaluationNoise(0, [1]).binarise(grey, 0).mean(0)
     assert mean[0] == 0
     assert mean[3] == 1
     np.testing.assert_allclose(mean[1:3], [0.2, 0.9], atol=5 * 0.4 / math.sqrt(4000))
 
 
-def test_summary_counts_images_with_few_effective_samples_and_hides_what_one_weight_cannot_say(
-) -> None:
+def test_summary_counts_images_with_few_samples_and_hides_what_one_weight_cannot_say() -> None:
     values = np.array([-80.0, -90.0])
     row = Likelihood(100, values, values - 1, np.array([5.0, 50.0]), seconds=2.0).summary()
     assert row["nll"] == 85

@@ -83,9 +83,9 @@ def test_a_stopped_run_saves_says_how_to_resume_and_goes_on(
     out, log = process.communicate(timeout=60)
     assert process.returncode == code, log
     assert out == ""
-    assert log.splitlines()[-1].endswith(
-        f"all saved; run the same command again to resume {only_run(tmp_path).relative_to(tmp_path)}"
-    )
+    folder = only_run(tmp_path).relative_to(tmp_path)
+    hint = f"all saved; run the same command again to resume {folder}"
+    assert log.splitlines()[-1].endswith(hint)
     assert "Traceback" not in log
     steps = checkpoint.load(only_run(tmp_path) / "checkpoint.pt")["training"]["steps"]
     assert f"after step {steps}" in log

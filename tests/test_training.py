@@ -1,4 +1,6 @@
+import copy
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import torch
 from conftest import ARCHS
 
 from iwae_cli.errors import NonFiniteError
+from iwae_cli.models.importance import ImportanceSample
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.iwae import Iwae
 from iwae_cli.optimizers import Fast, OriginalCode, Paper, Schedule
@@ -66,7 +69,7 @@ def test_a_pass_uses_every_image_once_with_a_ragged_last_batch_and_averages_over
         seen.append(one.order[sum(map(len, seen)) :][: len(x)])
         return bounds[-1]
 
-    one.model.accumulate_gradients = spy  # type: ignore[method-assign, assignment]
+    one.model.accumulate_gradients = spy  # type: ignore[method-assign]
     (row,) = run(one)
     assert [len(part) for part in seen] == [20, 20, 10]
     assert sorted(torch.cat(seen).tolist()) == list(range(IMAGES))
@@ -83,18 +86,22 @@ def test_shuffle_changes_the_order_of_every_pass_and_without_it_the_order_stays(
 
 @pytest.mark.parametrize("steps", [1, 3, 4, 8])
 def test_a_restored_run_equals_an_uninterrupted_one_bit_for_bit(steps: int) -> None:
-    whole, first, second = trainer(), trainer(), trainer()
-    expected = run(whole)
-    for _ in range(steps):
-        first.step()
-        if first.step_in_pass == first.steps_per_pass:
-            first._finish_pass(1)
-    second.restore(first.state())
-    second.model.load_state_dict(first.model.state_dict())
-    second.optimizer.load_state_dict(first.optimizer.state_dict())
+    whole, second = trainer(), trainer()
+    saved = []
+
+    def save() -> None:
+        optimizer, model = whole.optimizer.state_dict(), whole.model.state_dict()
+        saved.append(copy.deepcopy((whole.steps, whole.state(), optimizer, model)))
+
+    whole.run(save=save, on_pass=lambda _: None, checkpoint_seconds=0, validate_passes=1)
+    taken, state, optimizer, model = saved[steps - 1]
+    assert taken == steps
+    second.restore(state)
+    second.model.load_state_dict(model)
+    second.optimizer.load_state_dict(optimizer)
     run(second)
     assert torch.equal(parameters(second), parameters(whole))
-    for found, row in zip(second.metrics, expected, strict=True):
+    for found, row in zip(second.metrics, whole.metrics, strict=True):
         assert found[:5] == row[:5]
 
 
@@ -119,11 +126,11 @@ def test_fixed_binarisation_leaves_images_as_they_are() -> None:
     seen: list[torch.Tensor] = []
     importance_sample = one.model.importance_sample
 
-    def spy(x: torch.Tensor, noise: tuple[torch.Tensor, ...]) -> object:
+    def spy(x: torch.Tensor, noise: Sequence[torch.Tensor]) -> ImportanceSample:
         seen.append(x)
         return importance_sample(x, noise)
 
-    one.model.importance_sample = spy  # type: ignore[method-assign, assignment]
+    one.model.importance_sample = spy  # type: ignore[method-assign]
     run(one, validate_passes=0)
     assert torch.equal(torch.cat(seen), one.train[one.order])
 

@@ -141,18 +141,16 @@ class IWAE(nn.Module):
         weights = objective.weights(log_w)
         scale = -1.0 / x.shape[0] if reduction == "mean" else -1.0
         if weights.total_derivative:
-            torch.sum(scale * weights.a * sample.log_w).backward()  # type: ignore[no-untyped-call]
+            torch.sum(scale * weights.a * sample.log_w).backward()
         else:
             generative = list(self.generative.parameters())
-            torch.sum(scale * weights.a * sample.log_w).backward(  # type: ignore[no-untyped-call]
+            torch.sum(scale * weights.a * sample.log_w).backward(
                 inputs=generative, retain_graph=True
             )
             constant = [h.detach() for h in sample.latents]
             log_q = self.log_q_h_given_x(x, constant)
             inference = weights.b * sample.log_w + (weights.b + weights.c) * log_q
-            torch.sum(scale * inference).backward(  # type: ignore[no-untyped-call]
-                inputs=list(self.recognition.parameters())
-            )
+            torch.sum(scale * inference).backward(inputs=list(self.recognition.parameters()))
         return objective.bound(log_w)
 
     @torch.no_grad()

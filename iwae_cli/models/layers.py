@@ -44,7 +44,7 @@ def log_standard_normal(h: Tensor) -> Tensor:
 
 def linear(n_in: int, n_out: int) -> nn.Linear:
     """Return a linear layer whose parameters are not yet drawn."""
-    layer: nn.Linear = skip_init(nn.Linear, n_in, n_out)  # type: ignore[no-untyped-call]
+    layer: nn.Linear = skip_init(nn.Linear, n_in, n_out)
     return layer
 
 
