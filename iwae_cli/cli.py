@@ -1,5 +1,6 @@
 """The click commands: parse, call, print. Nothing heavy is imported until a command runs."""
 
+import os
 import shlex
 from collections.abc import Sequence
 from functools import partial
@@ -76,6 +77,8 @@ def main(ctx: click.Context) -> None:
     Completion of commands and overrides, for bash (zsh and fish likewise):
       eval "$(_IWAE_COMPLETE=bash_source iwae)"
     """
+    # GNU OpenMP's threads spin while they wait; two processes on the same cores starve each other
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     terminal.log_to_stderr()
     if ctx.invoked_subcommand is None and not ctx.resilient_parsing:
         click.echo(ctx.get_help())
