@@ -3,14 +3,19 @@
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from iwae_cli import __version__, terminal
+from iwae_cli.completion import overrides_completed
 from iwae_cli.errors import SweepError, UsageError
+
+if TYPE_CHECKING:
+    from iwae_cli.forecast import Forecast
 
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -56,6 +61,27 @@ device = click.option("--device", type=click.Choice(DEVICES), default="auto", he
 split = partial(click.option, "--split", type=click.Choice(SPLITS), help="Which images.")
 
 
+def print_forecasts(forecasts: Sequence["Forecast"], *, as_json: bool) -> None:
+    """Print what a dry run found, and the sums."""
+    from iwae_cli.progress import clock
+
+    rows: list[terminal.Row] = [asdict(one) for one in forecasts]
+    if as_json:
+        terminal.print_json(rows)
+        return
+    shown = [
+        {**row, "time_left": clock(row["seconds"]), "megabytes": row["bytes"] / 1e6} for row in rows
+    ]
+    terminal.print_table(shown, terminal.FORECAST)
+    finished = sum(one.state == "finished" for one in forecasts)
+    left = clock(sum(one.seconds for one in forecasts))
+    megabytes = sum(one.bytes for one in forecasts) / 1e6
+    click.echo(
+        f"{len(rows)} runs, {finished} finished; {left} left on this machine, one after another; "
+        f"{megabytes:.0f} MB"
+    )
+
+
 @click.group(
     cls=terminal.Commands,
     invoke_without_command=True,
@@ -85,8 +111,9 @@ def main(ctx: click.Context) -> None:
 
 
 @main.command()
-@click.argument("overrides", nargs=-1, shell_complete=terminal.overrides_completed)
+@click.argument("overrides", nargs=-1, shell_complete=overrides_completed)
 @click.option("-m", "--multirun", is_flag=True, help="Sweep over comma-separated values.")
+@click.option("--dry-run", is_flag=True, help="List the runs: state, time left, disk; no run.")
 @click.option("--cfg", type=click.Choice(["job", "hydra", "all"]), help="Print the config; no run.")
 @click.option("--resolve", is_flag=True, help="With --cfg: resolve interpolations.")
 @click.option("--info", type=click.Choice(INFO), help="Print what Hydra composes from; no run.")
@@ -95,6 +122,7 @@ def main(ctx: click.Context) -> None:
 def train(
     overrides: tuple[str, ...],
     multirun: bool,
+    dry_run: bool,
     cfg: str | None,
     resolve: bool,
     info: str | None,
@@ -111,17 +139,24 @@ def train(
       iwae train dataset=digits k=5 objective=vae optimizer.stages=5 seed=1
       iwae train 'arch.latents=[20]' 'arch.hidden=[[100,100]]' device=cpu
       iwae train -m k=1,5,50 arch=one_layer,two_layer
+      iwae train --dry-run experiment=table1 optimizer=fast
       iwae train dataset=arrays dataset.train=mine.npz
       iwae train --cfg job optimizer=fast
     """
     if resolve and not cfg:
         raise UsageError("--resolve needs --cfg job, hydra or all")
-    if sum(map(bool, (multirun, cfg, info))) > 1:
-        raise UsageError("only one of --multirun, --cfg and --info can be given")
+    if sum(map(bool, (multirun or dry_run, cfg, info))) > 1:
+        raise UsageError("only one of --multirun or --dry-run, --cfg and --info can be given")
     from iwae_cli import launch
 
     if cfg or info:
         launch.show(overrides, cfg=cfg, resolve=resolve, info=info, config_dir=config_dir)
+        return
+    if dry_run:
+        from iwae_cli import forecast
+
+        points = launch.plan(overrides, multirun=multirun, config_dir=config_dir).points
+        print_forecasts(forecast.forecasts(point.config for point in points), as_json=as_json)
         return
     done = launch.launch(overrides, multirun=multirun, config_dir=config_dir)
     if as_json:

@@ -38,14 +38,14 @@ class RunFolder:
         self.plots = path / "plots"
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the run for training.
+    def lock(self, *, wait: bool = False) -> Iterator[None]:
+        """Hold the run for training; with `wait`, as soon as no other process does.
 
         Raises:
             RunLockedError: Another process is training this run.
         """
         try:
-            with FileLock(self.path / ".lock", timeout=0):
+            with FileLock(self.path / ".lock", timeout=-1 if wait else 0):
                 yield
         except Timeout:
             raise RunLockedError(

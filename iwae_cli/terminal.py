@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from click.shell_completion import BashComplete, add_completion_class
 
 from iwae_cli.errors import IwaeError
 
@@ -24,6 +23,8 @@ EVALUATED |= {
     "images_per_second": "images/s",
     "samples_per_second": "samples/s",
 }
+FORECAST = {"run": "run", "state": "state", "passes_done": "done", "passes": "passes"}
+FORECAST |= {"time_left": "time left", "megabytes": "MB"}
 DESCRIBED = {
     "split": "split",
     "images": "images",
@@ -64,34 +65,6 @@ class Commands(click.Group):
         """Parse and carry out the command."""
         with one_line_errors():
             return super().invoke(ctx)
-
-
-@add_completion_class
-class Bash(BashComplete):
-    """Click's completion for bash, without a space behind a key that still wants a value."""
-
-    source_template = BashComplete.source_template.replace(
-        "COMPREPLY+=($value)",
-        "COMPREPLY+=($value); [[ $value == *[=./] ]] && compopt -o nospace",
-    )
-
-
-def overrides_completed(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Return what completes an override: config groups, their choices, and keys.
-
-    Bash hands over `arch=one` as the three words `arch`, `=` and `one`, of which click drops a last
-    `=`; what bash wants back is only the part behind the `=`.
-    """
-    from iwae_cli.launch import completions
-
-    given = ctx.params.get("overrides") or ()
-    words = "\n".join(given).replace("\n=\n", "=").replace("\n=", "=").splitlines()
-    key = ""
-    if words and words[-1].endswith("="):
-        key = words.pop()
-    elif words and "=" not in words[-1] and "=" not in incomplete:
-        key = words.pop() + "="
-    return [text.removeprefix(key) for text in completions(words, key + incomplete)]
 
 
 def log_to_stderr() -> None:

@@ -31,12 +31,16 @@ ORDER = [
     "checkpoint",
     "training",
     "run_folder",
+    "run_log",
+    "prepare",
     "evaluation",
     "trained",
     "experiment",
+    "forecast",
     "reports",
-    "launch",
     "terminal",
+    "launch",
+    "completion",
     "cli",
 ]
 
