@@ -21,7 +21,7 @@ from iwae_cli.evaluation.active_units import (
     unit_variances,
     without_units,
 )
-from iwae_cli.evaluation.likelihood import Likelihood, log_likelihoods, warn_of_few_samples
+from iwae_cli.evaluation.likelihood import log_likelihoods, warn_of_few_samples
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.randomness import BLOCK, EvaluationNoise
 from iwae_cli.run_folder import EVALUATION_KEY, RunFolder, run_folder_of
@@ -139,10 +139,16 @@ def evaluate(
         CheckpointError: The checkpoint is missing, damaged or foreign.
         DataError: The data set is missing, damaged, or not the one trained on.
     """
+    return evaluate_run(TrainedRun(path, device=device), k=k, split=split, limit=limit, seed=seed)
+
+
+def evaluate_run(
+    run: TrainedRun, *, k: Sequence[int], split: Split, limit: int | None, seed: int
+) -> list[dict[str, Any]]:
+    """Return the rows of `evaluate` for a checkpoint that is already loaded."""
     ks = sorted(set(k))
     if not ks or ks[0] < 1:
         raise ConfigError(f"k must be at least 1, got {list(k)}")
-    run = TrainedRun(path, device=device)
     images = run.images(split, limit)
     key = {
         "steps": run.content["training"]["steps"],
@@ -160,11 +166,16 @@ def evaluate(
         new = {e.k: {**run.provenance(), **key, **e.summary()} for e in found}
         for row in new.values():
             row.update(device=device_name(run.device), threads=torch.get_num_threads())
-        arrays = {f"{split}_k{e.k}_n{len(images)}_seed{seed}": e.log_p for e in found}
+        arrays = {per_image_name(split, e.k, len(images), seed): e.log_p for e in found}
         run.folder.add_evaluation(list(new.values()), arrays)
         rows.update(new)
     warn_of_few_samples(rows[ks[-1]])
     return [rows[n] for n in ks]
+
+
+def per_image_name(split: Split, k: int, images: int, seed: int) -> str:
+    """Return the name in per_image.npz of the images' estimates L_k."""
+    return f"{split}_k{k}_n{images}_seed{seed}"
 
 
 def stored_row(folder: RunFolder, key: dict[str, Any]) -> dict[str, Any] | None:
@@ -256,21 +267,21 @@ def check_removal(
     """Return the test NLL of the whole model and of one that has only the units `kept`.
 
     Both meet the same binarisation and the same noise, so the difference is paired; its standard
-    error is over images.
+    error is over images. The whole model's estimates are those of `evaluate`, computed once.
     """
     images = run.images("test", limit)
-
-    def log_p(model: IWAE, units: Sequence[torch.Tensor] | None) -> Likelihood:
-        noise = EvaluationNoise(seed, run.model.latents, units=units)
-        return log_likelihoods(model, images, ks=[k], noise=noise, dynamic=run.dynamic)[0]
-
-    whole = log_p(run.model, None)
-    pruned = log_p(without_units(run.model, kept), kept)
-    difference = whole.log_p - pruned.log_p
+    row = evaluate_run(run, k=[k], split="test", limit=limit, seed=seed)[0]
+    with np.load(run.folder.per_image) as stored:
+        whole = stored[per_image_name("test", k, len(images), seed)]
+    noise = EvaluationNoise(seed, run.model.latents, units=kept)
+    pruned = log_likelihoods(
+        without_units(run.model, kept), images, ks=[k], noise=noise, dynamic=run.dynamic
+    )[0]
+    difference = whole - pruned.log_p
     return {
         "k": k,
         "images": len(images),
-        "nll": whole.summary()["nll"],
+        "nll": row["nll"],
         "nll_without_inactive": pruned.summary()["nll"],
         "difference": float(difference.mean()),
         "se_difference": float(difference.std(ddof=1) / np.sqrt(len(images))),
