@@ -174,14 +174,14 @@ def test_data_describes_a_source_with_options() -> None:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("iwae train arch=", ["arch=one_layer", "arch=two_layer"]),
-        ("iwae train arch=t", ["arch=two_layer"]),
+        ("iwae train arch=", ["arch=one_layer", "arch=two_latents", "arch=two_layer"]),
+        ("iwae train arch=two_la", ["arch=two_latents", "arch=two_layer"]),
         ("iwae train opt", ["optimizer.", "optimizer="]),
         ("iwae train optimizer.st", ["optimizer.stages="]),
         ("iwae train optimizer=fast optimizer.pa", ["optimizer.passes="]),
         ("iwae train -m k=1,5 objective=v", ["objective=vae"]),
-        ("iwae train arch =", ["one_layer", "two_layer"]),  # as bash splits words
-        ("iwae train k = 5 arch = t", ["two_layer"]),
+        ("iwae train arch =", ["one_layer", "two_latents", "two_layer"]),  # as bash splits words
+        ("iwae train k = 5 arch = two_lay", ["two_layer"]),
         ("iwae train nonsense=3 seed", []),
         ("iwae train --mul", ["--multirun"]),
         ("iwae act", ["active-units"]),

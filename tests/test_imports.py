@@ -33,10 +33,13 @@ ORDER = [
     "run_folder",
     "evaluation",
     "trained",
+    "drawing",
     "experiment",
     "reports",
     "launch",
     "terminal",
+    "options",
+    "model_cli",
     "cli",
 ]
 
