@@ -122,11 +122,11 @@ def encode(
 
     \b
     Arrays, one row an image, for each stochastic layer 1, 2, ...:
-      mean_1, mean_2, ...      [N, H]           mean of the recognition network: exact in
-                                                layer 1, above it over k draws, unweighted
-      sample_1, sample_2, ...  [N, SAMPLES, H]  the chosen draws; layers belong together
-      ess                      [N]              effective sample size of the k draws
-      settings                                  JSON: run, data, split, k, samples, seed
+      mean_1, ...    [N, H]           mean of the recognition network: exact in
+                                      layer 1, above it over k draws, unweighted
+      sample_1, ...  [N, SAMPLES, H]  the chosen draws; layers belong together
+      ess            [N]              effective sample size of the k draws
+      settings                        JSON: run, data, split, k, samples, seed
 
     \b
     Examples:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,8 @@ def test_every_command_and_option_is_documented_with_examples(name: str) -> None
     command = main.commands[name]
     page = invoke(name, "--help").stdout
     assert "Examples:" in page
-    assert f"iwae {name}" in page
+    assert re.search(rf"^ +iwae {name}", page, re.MULTILINE), "each example on its own line"
+    assert "\\b" not in page
     assert not command.get_short_help_str(limit=58).endswith("..."), "too long for `iwae --help`"
     options = [param for param in command.params if isinstance(param, click.Option)]
     assert [option.name for option in options if not option.help] == []
