@@ -39,8 +39,8 @@ def dataset(shape: tuple[int, int] | None, *, pixels: int = 6, test: int = 30) -
 def log_joint(model: IWAE, x: Tensor, h: Tensor) -> Tensor:
     """Return log p(x, h) by torch's own distributions."""
     logits = model.generative[0](h)
-    log_p: Tensor = Bernoulli(logits=logits).log_prob(x).sum(-1)  # type: ignore[no-untyped-call]
-    log_p = log_p + Normal(0.0, 1.0).log_prob(h).sum(-1)  # type: ignore[no-untyped-call]
+    log_p: Tensor = Bernoulli(logits=logits).log_prob(x).sum(-1)
+    log_p = log_p + Normal(0.0, 1.0).log_prob(h).sum(-1)
     return log_p
 
 
@@ -74,7 +74,7 @@ def test_the_posterior_is_proportional_to_the_joint_density_with_the_first_laten
         ratio = np.log(true[image]) - log_p
         assert np.ptp(ratio) < 1e-5
         q = model.recognition[0](x[image])
-        log_q = Normal(q.mean, q.log_std.exp()).log_prob(points).sum(-1)  # type: ignore[no-untyped-call]
+        log_q = Normal(q.mean, q.log_std.exp()).log_prob(points).sum(-1)
         np.testing.assert_allclose(recognition[image], log_q.exp().numpy(force=True), rtol=1e-5)
 
 

@@ -93,18 +93,18 @@ def encode_batch(
     """Return the encoding of binary images `x` [B, D], the first of which is `first_image`."""
     inputs = torch.from_numpy(x).to(next(model.parameters()))
     log_w, latents = [], []
-    means = [model.posterior_means(inputs).double()]
+    means = [model.posterior_means(inputs).cpu().double()]
     means += [means[0].new_zeros(len(x), H) for H in model.latents[1:]]
     for drawn in importance_samples(model, x, noise, first_image=first_image, k=k, rows=rows):
-        log_w.append(drawn.log_w.double().cpu())
+        log_w.append(drawn.log_w.cpu().double())
         latents.append([h.cpu() for h in drawn.latents])
         for level, below in enumerate(drawn.latents[:-1], start=1):
-            means[level] += model.recognition[level](below).mean.double().sum(0) / k
+            means[level] += model.recognition[level](below).mean.cpu().double().sum(0) / k
     weights = torch.cat(log_w)
     chosen = resampled(weights, noise.uniform(first_image, len(x), samples))
     image = torch.arange(len(x)).unsqueeze(1)
     return Encoding(
-        tuple(mean.to(inputs.dtype).cpu().numpy() for mean in means),
+        tuple(mean.to(inputs.dtype).numpy() for mean in means),
         tuple(torch.cat(layer)[chosen, image].numpy() for layer in zip(*latents, strict=True)),
         effective_sample_size(weights).numpy(),
     )

@@ -136,7 +136,7 @@ def log_weights(
     The arguments are those of `importance_samples`.
     """
     samples = importance_samples(model, x, noise, first_image=first_image, k=k, rows=rows)
-    return torch.cat([sample.log_w.double().cpu() for sample in samples])
+    return torch.cat([sample.log_w.cpu().double() for sample in samples])
 
 
 @torch.inference_mode()

@@ -162,8 +162,8 @@ def posterior_densities(
     log_p, log_q = [], []
     for value in torch.from_numpy(second).to(x):
         h = torch.stack([row, value.expand_as(row)], dim=-1).unsqueeze(1)
-        log_p.append(model.log_p_x_and_h(x, [h]).double().cpu())
-        log_q.append(model.log_q_h_given_x(x, [h]).double().cpu())
+        log_p.append(model.log_p_x_and_h(x, [h]).cpu().double())
+        log_q.append(model.log_q_h_given_x(x, [h]).cpu().double())
     joint = torch.stack(log_p).permute(2, 0, 1)
     log_area = math.log((first[1] - first[0]) * (second[1] - second[0]))
     log_evidence = torch.logsumexp(joint.flatten(1), dim=1) + log_area
