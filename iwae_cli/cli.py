@@ -4,61 +4,27 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from iwae_cli import __version__, terminal
+from iwae_cli import __version__, model_cli, terminal
 from iwae_cli.completion import overrides_completed
 from iwae_cli.errors import SweepError, UsageError
+from iwae_cli.options import as_json, checkpoint, checkpoints, counts, device, seed, split
 
 if TYPE_CHECKING:
     from iwae_cli.forecast import Forecast
 
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-DEVICES = ("auto", "cpu", "cuda", "mps")
 FOLDER = click.Path(exists=True, file_okay=False)
-SPLITS = ("train", "valid", "test")
-
-
-def counts(_: click.Context, __: click.Parameter, value: str) -> list[int]:
-    """Return the whole numbers of a list such as `1,5,50`, sorted, each once."""
-    parts = value.split(",")
-    if not all(part.strip().isdecimal() and int(part) >= 1 for part in parts):
-        raise click.BadParameter(f"{value!r} is not a list of whole numbers of at least 1")
-    return sorted({int(part) for part in parts})
-
-
-def checkpoints(given: Sequence[Path]) -> Sequence[Path]:
-    """Return the checkpoints asked for, or the newest run's, which is named on stderr."""
-    from iwae_cli import experiment
-
-    if given:
-        return given
-    newest = experiment.newest_run(Path("outputs"))
-    click.echo(f"newest run: {newest}", err=True)
-    return [newest]
 
 
 def print_trained(results: Sequence[terminal.Row]) -> None:
     """Print what training came to, and the command to type next."""
     terminal.print_table(results, terminal.TRAINED)
     click.echo(f"Next: iwae eval --checkpoint {shlex.quote(str(results[-1]['folder']))}")
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-checkpoint = click.option(
-    "--checkpoint",
-    "paths",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="A checkpoint or a run folder; may be repeated.  [default: newest below outputs/runs]",
-)
-seed = click.option("--seed", default=0, help="Of binarisation and noise.")
-device = click.option("--device", type=click.Choice(DEVICES), default="auto", help="Where to run.")
-split = partial(click.option, "--split", type=click.Choice(SPLITS), help="Which images.")
 
 
 def print_forecasts(forecasts: Sequence["Forecast"], *, as_json: bool) -> None:
@@ -282,3 +248,7 @@ def data(name: str | None, options: tuple[str, ...], as_json: bool) -> None:
     splits = described.pop("splits")
     terminal.print_fields(described)
     terminal.print_table([{"split": key} | row for key, row in splits.items()], terminal.DESCRIBED)
+
+
+for command in (model_cli.sample, model_cli.encode):
+    main.add_command(command)

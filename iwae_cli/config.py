@@ -76,10 +76,12 @@ class Then:
     Attributes:
         eval: Numbers of samples k of the test NLLs; none if empty.
         active_units: Whether active units are counted.
+        pictures: Whether samples, reconstructions and weights are kept as pictures.npz.
     """
 
     eval: list[int] = field(default_factory=list)
     active_units: bool = False
+    pictures: bool = True
 
     def __post_init__(self) -> None:
         require(all(k >= 1 for k in self.eval), f"eval must list k of at least 1, got {self.eval}")

@@ -14,14 +14,16 @@ import torch
 from iwae_cli import checkpoint
 from iwae_cli.config import Config
 from iwae_cli.data.dataset import Dataset
+from iwae_cli.drawing import write_pictures
 from iwae_cli.environment import describe_environment, numerics
 from iwae_cli.errors import CheckpointError
+from iwae_cli.judgement import active_units, evaluate
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.prepare import Run, prepare, validate
 from iwae_cli.randomness import derived_seed
 from iwae_cli.run_folder import newest_run
 from iwae_cli.run_log import hints, log_file
-from iwae_cli.trained import active_units, evaluate, load_model, load_parameters
+from iwae_cli.trained import load_model, load_parameters
 from iwae_cli.training import Trainer
 
 __all__ = [
@@ -224,3 +226,5 @@ def follow_up(run: Run) -> None:
         evaluate(run.folder.path, k=then.eval, device=run.settings.device)
     if then.active_units and not run.folder.active_units.exists():
         active_units(run.folder.path, device=run.settings.device)
+    if then.pictures and not run.folder.pictures.exists():
+        write_pictures(run.folder.path, device=run.settings.device)

@@ -12,8 +12,8 @@ from iwae_cli import checkpoint
 from iwae_cli.config import Config
 from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.experiment import default_threads, new_trainer
+from iwae_cli.judgement import stored_row
 from iwae_cli.prepare import Run, prepare
-from iwae_cli.trained import stored_row
 from iwae_cli.training import Trainer
 
 STEPS = 4

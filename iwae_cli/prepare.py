@@ -1,7 +1,7 @@
 """A config with all that it names, found and loaded: identity, folder, parents."""
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import torch
 from iwae_cli import config
 from iwae_cli.components import Components, components_of, device_of, resolved
 from iwae_cli.config import Config
-from iwae_cli.data.dataset import Dataset, Source
+from iwae_cli.data import registry
+from iwae_cli.data.dataset import Dataset
 from iwae_cli.errors import ConfigError
 from iwae_cli.run_folder import RunFolder
 
@@ -31,12 +32,6 @@ def validate(settings: Config) -> None:
                 f"optimizer {own.name} cannot carry on the state of init_from.optimizer "
                 f"{other.name}; name one of the same kind"
             )
-
-
-@lru_cache(maxsize=2)
-def loaded(source: Source) -> Dataset:
-    """Return a source's data set; the runs of a sweep share it."""
-    return source.load()
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ def prepare(settings: Config) -> Run:
         DataError: The data set is missing or damaged.
     """
     components = components_of(settings)
-    dataset = loaded(components.source)
+    dataset = registry.loaded(components.source)
     parent = settings.parent()
     return Run(
         settings,

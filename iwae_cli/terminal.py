@@ -54,7 +54,16 @@ def one_line_errors() -> Iterator[None]:
 
 
 class Commands(click.Group):
-    """A group whose mistakes are one line each."""
+    """A group whose mistakes are one line each, and whose docstrings may be raw."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (those of click)
+        super().__init__(*args, **kwargs)
+        self.help = with_blocks(self.help)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command."""
+        cmd.help = with_blocks(cmd.help)
+        super().add_command(cmd, name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the group's own options."""
@@ -65,6 +74,11 @@ class Commands(click.Group):
         """Parse and carry out the command."""
         with one_line_errors():
             return super().invoke(ctx)
+
+
+def with_blocks(page: str | None) -> str | None:
+    r"""Return a help page in which a line `\b` of a raw docstring is click's mark of a block."""
+    return page and page.replace("\\b\n", "\b\n")
 
 
 def log_to_stderr() -> None:

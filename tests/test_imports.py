@@ -35,12 +35,16 @@ ORDER = [
     "prepare",
     "evaluation",
     "trained",
+    "judgement",
+    "drawing",
     "experiment",
     "forecast",
     "reports",
     "terminal",
     "launch",
     "completion",
+    "options",
+    "model_cli",
     "cli",
 ]
 
