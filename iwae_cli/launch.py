@@ -121,7 +121,7 @@ def launch(overrides: Sequence[str], *, multirun: bool, config_dir: str | None =
     log.info("sweep of %d runs", len(todo.points))
     with tempfile.TemporaryDirectory(prefix="iwae-") as folder:
         there = [*overrides, f"hydra.sweep.dir='{folder}'"]
-        with StopSignals() as signals:
+        with StopSignals(forward=True) as signals:
             try:
                 _hydra_main(_job, there, multirun=multirun, config_dir=config_dir)
             except Exception:
