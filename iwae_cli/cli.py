@@ -1,6 +1,5 @@
 """The click commands: parse, call, print. Nothing heavy is imported until a command runs."""
 
-import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iwae_cli import __version__, model_cli, terminal
+from iwae_cli import __version__, model_cli, process, terminal
 from iwae_cli.completion import overrides_completed
 from iwae_cli.errors import SweepError, UsageError
 from iwae_cli.options import as_json, checkpoint, checkpoints, counts, device, seed, split
@@ -69,8 +68,7 @@ def main(ctx: click.Context) -> None:
     Completion of commands and overrides, for bash (zsh and fish likewise):
       eval "$(_IWAE_COMPLETE=bash_source iwae)"
     """
-    # GNU OpenMP's threads spin while they wait; two processes on the same cores starve each other
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    process.tune()
     terminal.log_to_stderr()
     if ctx.invoked_subcommand is None and not ctx.resilient_parsing:
         click.echo(ctx.get_help())

@@ -40,6 +40,7 @@ ORDER = [
     "experiment",
     "forecast",
     "reports",
+    "process",
     "terminal",
     "launch",
     "completion",

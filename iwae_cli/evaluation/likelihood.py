@@ -18,7 +18,7 @@ from iwae_cli.randomness import BLOCK, EvaluationNoise
 
 log = logging.getLogger("iwae")
 
-MEMORY_BYTES = 64 * 2**20
+MEMORY_BYTES = 32 * 2**20
 # Copies of the widest activation that a forward pass holds at once.
 COPIES = 4
 FEW_SAMPLES = 10

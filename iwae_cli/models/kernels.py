@@ -11,6 +11,18 @@ from torch.nn import functional
 FACTORS = 112
 
 
+def sum_of_softplus(norm: Tensor, total: Tensor, larger: Tensor) -> Tensor:
+    """Return sum_d softplus(l_d) = (sum_d |l_d| + sum_d l_d) / 2 - sum_d log sigmoid(|l_d|).
+
+    Args:
+        norm: sum_d |l_d|, [k, B].
+        total: sum_d l_d, [k, B].
+        larger: sigmoid(|l_d|), in [1/2, 1], [k, B, D]; one logarithm for FACTORS of them.
+    """
+    products = torch.stack([part.prod(-1) for part in torch.split(larger, FACTORS, dim=-1)])
+    return (norm + total) / 2 - products.log_().sum(0)
+
+
 class _BernoulliLogDensity(torch.autograd.Function):
     """See `bernoulli_log_density`; keeps only sigmoid(logits) for the backward pass."""
 
@@ -19,14 +31,11 @@ class _BernoulliLogDensity(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, features: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         logits = functional.linear(features, weight, bias)
-        positive = logits.clamp_min(0).sum(-1)
+        norm = torch.linalg.vector_norm(logits, ord=1, dim=-1)
         probability = logits.sigmoid_()
-        # softplus(l) = max(l, 0) - log max(s, 1 - s); one logarithm for FACTORS pixels
         larger = (probability - 0.5).abs_().add_(0.5)
-        products = torch.stack([part.prod(-1) for part in torch.split(larger, FACTORS, dim=-1)])
-        softplus = positive - products.log_().sum(0)
-        linear = (features * (x @ weight)).sum(-1) + x @ bias
-        return linear - softplus, probability
+        softplus = sum_of_softplus(norm, features @ weight.sum(0) + bias.sum(), larger)
+        return (features * (x @ weight)).sum(-1) + x @ bias - softplus, probability
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:  # noqa: ANN401
@@ -64,5 +73,11 @@ def bernoulli_log_density(x: Tensor, features: Tensor, weight: Tensor, bias: Ten
         bias: [D].
     """
     inputs = x, features, weight, bias
+    if not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)):
+        magnitudes = functional.linear(features, weight, bias).abs_()
+        norm = magnitudes.sum(-1)
+        total = features @ weight.sum(0) + bias.sum()
+        softplus = sum_of_softplus(norm, total, magnitudes.sigmoid_())
+        return (features * (x @ weight)).sum(-1) + x @ bias - softplus
     log_density: Tensor = _BernoulliLogDensity.apply(*inputs)[0]  # type: ignore[no-untyped-call]
     return log_density
