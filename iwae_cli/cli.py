@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from iwae_cli import __version__, terminal
+from iwae_cli import __version__, results_cli, terminal
 from iwae_cli.errors import SweepError, UsageError
 
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
@@ -43,7 +43,6 @@ def print_trained(results: Sequence[terminal.Row]) -> None:
     click.echo(f"Next: iwae eval --checkpoint {shlex.quote(str(results[-1]['folder']))}")
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 checkpoint = click.option(
     "--checkpoint",
     "paths",
@@ -58,6 +57,7 @@ split = partial(click.option, "--split", type=click.Choice(SPLITS), help="Which 
 
 @click.group(
     cls=terminal.Commands,
+    commands=[results_cli.report, results_cli.runs],
     invoke_without_command=True,
     context_settings={"show_default": True},
 )
@@ -91,7 +91,7 @@ def main(ctx: click.Context) -> None:
 @click.option("--resolve", is_flag=True, help="With --cfg: resolve interpolations.")
 @click.option("--info", type=click.Choice(INFO), help="Print what Hydra composes from; no run.")
 @click.option("--config-dir", type=FOLDER, help="Your own folder of YAML files, searched first.")
-@as_json
+@terminal.as_json
 def train(
     overrides: tuple[str, ...],
     multirun: bool,
@@ -141,7 +141,7 @@ def train(
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many images.")
 @seed
 @device
-@as_json
+@terminal.as_json
 def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  # noqa: ANN401
     r"""Estimate the test NLL by L_k, in nats per image.
 
@@ -186,7 +186,7 @@ def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  #
 @click.option("--check", is_flag=True, help="Also the NLL without the inactive units.")
 @seed
 @device
-@as_json
+@terminal.as_json
 def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  # noqa: ANN401
     r"""Count the units that vary with the image.
 
@@ -215,7 +215,7 @@ def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None
 @main.command()
 @click.argument("name", required=False)
 @click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
-@as_json
+@terminal.as_json
 def data(name: str | None, options: tuple[str, ...], as_json: bool) -> None:
     r"""Fetch, verify and describe a data set.
 

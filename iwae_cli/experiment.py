@@ -162,7 +162,9 @@ def train(
         with log_file(folder):
             log.info("%s %s", "resuming" if trainer.steps else "training", folder.path)
             folder.write_config(plain)
-            folder.write_environment(describe_environment(dataset, device))
+            environment = describe_environment(dataset, device)
+            environment |= {"identity": identity, "total_passes": trainer.schedule.total_passes}
+            folder.write_environment(environment)
             folder.write_metrics(trainer.metrics)
             with hints(folder):
                 trainer.run(
@@ -246,14 +248,15 @@ def hints(folder: RunFolder) -> Iterator[None]:
 def log_file(folder: RunFolder) -> Iterator[None]:
     """Copy the log, progress included, to the run's train.log, and the error that ends it."""
     handler = logging.FileHandler(folder.log)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = log.level
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
     try:
         yield
     except IwaeError as error:
-        handler.handle(log.makeRecord("iwae", logging.ERROR, "", 0, str(error), (), None))
+        level_of_end = logging.WARNING if isinstance(error, Stopped) else logging.ERROR
+        handler.handle(log.makeRecord("iwae", level_of_end, "", 0, str(error), (), None))
         raise
     finally:
         log.setLevel(level)

@@ -14,6 +14,8 @@ from iwae_cli.errors import IwaeError
 
 Row = Mapping[str, Any]
 
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+
 # The columns of tables: key and heading
 TRAINED = {"folder": "run", "passes": "passes", "bound": "bound", "valid_bound": "valid bound"}
 TRAINED |= {"already_finished": "already finished"}
