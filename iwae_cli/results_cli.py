@@ -102,10 +102,11 @@ def print_report(made: "Report") -> None:
         if not made.cells[number]["seeds"].any():
             continue
         for protocol, table in protocols.items():
-            rows = layout.flat(table).to_dict("records")
-            headings = {str(name): str(name) for name in rows[0]}
-            title = layout.TITLES[number] + f" ({protocol})"
-            terminal.print_table(rows, headings, title=title)
+            for data, part in layout.by_data(number, table).items():
+                rows = layout.flat(part).to_dict("records")
+                headings = {name: name for name in rows[0]}
+                title = layout.title(number, data, protocol)
+                terminal.print_table(rows, headings, title=title)
     if len(made.differences):
         shown = {name: name for name in differences.SHOWN}
         rows = made.differences.to_dict("records")

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from iwae_cli.reports import images, plots
+from iwae_cli.reports.paper import objective_order
 from iwae_cli.reports.reading import Run
 
 TRAINED_ALIKE = ["data", "protocol", "architecture"]
@@ -51,7 +52,7 @@ def drawings(
     """
     for number in (1, 3):
         yield from against_k(cells[number])
-    order = scores["objective"].map(plots.objective_order)
+    order = scores["objective"].map(objective_order)
     shown = scores.assign(order=order).sort_values([*TRAINED_ALIKE, "k", "order", "seed"])
     shown = shown.drop_duplicates(SAME_BUT_SEED)
     for place, group in shown.groupby(TRAINED_ALIKE):

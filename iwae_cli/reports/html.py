@@ -61,7 +61,7 @@ def table_of(title: str, frame: pd.DataFrame) -> Table:
 
 def text_of(value: object) -> str:
     """Return a value as a cell shows it."""
-    if value is None or value != value or value == "":
+    if pd.isna(value) or value == "":
         return NOTHING
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 

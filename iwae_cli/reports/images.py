@@ -41,7 +41,7 @@ def draw_signed(panel: Axes, images: Images, title: str) -> None:
     """Show images [n, H, W] of weights, each scaled to its own largest, red above 0, blue below."""
     largest = np.abs(images).max(axis=(1, 2), keepdims=True)
     scaled = images / np.where(largest > 0, largest, 1)
-    grid = mosaic(scaled, columns=round(1.3 * len(images) ** 0.5) or 1, background=np.nan)
+    grid = mosaic(scaled, columns=round((2 * len(images)) ** 0.5), background=np.nan)
     panel.imshow(grid, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
     panel.set_title(title, fontsize=10)
     panel.set_axis_off()

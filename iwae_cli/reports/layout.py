@@ -10,7 +10,7 @@ from iwae_cli.reports.tables import PREFERRED_K
 TITLES = {
     1: "Table 1: Test NLL and active units",
     2: "Table 2: Training continued with another objective",
-    3: "Table 3: Test NLL and active units on fixed binarisation of MNIST",
+    3: "Table 3: Test NLL and active units with fixed binarisation",
 }
 NOTE = (
     f"Nats per image by L_{PREFERRED_K} on all test images unless a cell names another k; mean ± "
@@ -63,7 +63,7 @@ def swap_layout(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def cell_columns(cells: pd.DataFrame, *, compare: bool | None = None) -> dict[str, list[str]]:
-    """Return the texts of some cells: ours, and the paper's with the difference where it has any."""
+    """Return the texts of some cells: ours, and the paper's with the difference if it has any."""
     records = cells.to_dict("records")
     columns = {"ours": [our_text(cell) for cell in records]}
     if compare is None:
@@ -95,6 +95,19 @@ def number_text(number: float, form: str = ".2f") -> str:
     return format(number, form) if number == number else NOTHING
 
 
+def title(number: int, data: str, protocol: str) -> str:
+    """Return the title of a layout, or of the part of it that belongs to one data set."""
+    return f"{TITLES[number]}{f', {data}' if data else ''}{f' ({protocol})' if protocol else ''}"
+
+
+def by_data(number: int, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return a layout cut into narrow ones by data set, each with the data set's name."""
+    if number == 2:
+        return {"": table}
+    names = dict.fromkeys(table.columns.get_level_values(0))
+    return {name: table[name] for name in names}
+
+
 def flat(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table with its index as columns and one row of headings."""
     own = table.copy()
@@ -112,10 +125,10 @@ def markdown(number: int, tables: Mapping[str, pd.DataFrame]) -> str:
 
 
 def latex(number: int, tables: Mapping[str, pd.DataFrame]) -> str:
-    """Return the layouts of one table as LaTeX, for a document with the packages booktabs and multirow."""
+    """Return the layouts of one table as LaTeX, for the packages booktabs and multirow."""
     parts = []
     for protocol, table in tables.items():
-        caption = TITLES[number].partition(": ")[2] + (f" ({protocol})" if protocol else "")
+        caption = title(number, "", protocol).partition(": ")[2]
         style = table.style.format(escape="latex")
         style = style.format_index(escape="latex", axis=0).format_index(escape="latex", axis=1)
         options = {"hrules": True, "multicol_align": "c", "position": "htbp"}

@@ -66,7 +66,10 @@ def active_against_k(cells: pd.DataFrame) -> Figure:
         cells: As `nll_against_k` takes.
     """
     own = cells.assign(ours=cells["active"].map(total), paper=cells["paper_active"].map(total))
-    return panels_against_k(own, ours="ours", published="paper", label="active units")
+    figure = panels_against_k(own, ours="ours", published="paper", label="active units")
+    for panel in figure.axes:
+        panel.yaxis.get_major_locator().set_params(integer=True)
+    return figure
 
 
 def total(active: str) -> float:

@@ -70,7 +70,7 @@ class Run:
         schedule = self.config["optimizer"]  # a run older than that field
         if "stages" in schedule:
             return int(3 ** schedule["stages"] - 1) // 2
-        return schedule.get("passes")
+        return int(schedule["passes"]) if "passes" in schedule else None
 
     @cached_property
     def state(self) -> State:

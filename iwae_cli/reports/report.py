@@ -144,8 +144,9 @@ def page_of(report: Report, scores: pd.DataFrame, pictures: Sequence[html.Pictur
     tables = []
     for number, protocols in report.layouts.items():
         for protocol, table in protocols.items():
-            title = layout.TITLES[number] + (f" ({protocol})" if protocol else "")
-            tables.append(html.table_of(title, layout.flat(table)))
+            for data, part in layout.by_data(number, table).items():
+                title = layout.title(number, data, protocol)
+                tables.append(html.table_of(title, layout.flat(part)))
     if len(report.differences):
         tables.append(html.table_of(differences.TITLE, report.differences[differences.SHOWN]))
     runs = scores.assign(commit=scores["commit"].str.slice(0, 8))[list(RUN_COLUMNS)]
