@@ -39,13 +39,16 @@ def report(folder: Path, output: Path | None, as_json: bool) -> None:
       iwae report
       iwae report outputs/paper --output /tmp/report
     """
-    from iwae_cli.reports.report import write_report
+    from iwae_cli.reports.report import report_of, write
 
-    made = write_report(folder, output)
+    made = report_of(folder)
+    output = output or folder / "report"
+    files = write(made, output)
     if as_json:
-        terminal.print_json(report_as_json(made))
+        terminal.print_json({"files": [str(path) for path in files], **report_as_json(made)})
     else:
         print_report(made)
+        click.echo(f"{len(made.runs)} runs; all tables and figures: {output / 'report.html'}")
     fail_if_unreadable(made.unreadable)
 
 
@@ -80,22 +83,22 @@ def listed(found: Sequence["Run"]) -> list[dict[str, Any]]:
 
     names = ("run", "folder", "state", "data", "architecture", "objective", "k", "seed", "passes")
     rows = []
-    for score in scores_table(found).to_dict("records"):
-        total, eval_k, nll = (score[key] for key in ("total_passes", "eval_k", "eval_nll"))
+    for run, score in zip(found, scores_table(found).to_dict("records"), strict=True):
+        evaluated = score["eval_k"] == score["eval_k"]  # not NaN
         rows.append(
             {name: score[name] for name in names}
             | {
-                "total_passes": None if total != total else total,
-                "progress": f"{score['passes']}/{'?' if total != total else int(total)}",
-                "nll": None if nll != nll else nll,
-                "eval_k": None if eval_k != eval_k else int(eval_k),
+                "total_passes": run.total_passes,
+                "progress": f"{run.passes}/{run.total_passes or '?'}",
+                "nll": score["eval_nll"] if evaluated else None,
+                "eval_k": int(score["eval_k"]) if evaluated else None,
             }
         )
     return rows
 
 
 def print_report(made: "Report") -> None:
-    """Print the tables that have a number of ours, what is missing, and where all is."""
+    """Print the tables that have a number of ours, and what is missing."""
     from iwae_cli.reports import differences, layout
 
     for number, protocols in made.layouts.items():
@@ -113,19 +116,16 @@ def print_report(made: "Report") -> None:
         terminal.print_table(rows, shown, title=differences.TITLE)
     for line in made.missing:
         click.echo(f"missing: {line}")
-    click.echo(f"{made.runs} runs; all tables and figures: {made.output / 'report.html'}")
 
 
 def report_as_json(made: "Report") -> dict[str, Any]:
     """Return a report as JSON types."""
     return {
-        "output": str(made.output),
-        "runs": made.runs,
+        "runs": len(made.runs),
         **{f"table{n}": cells.to_dict("records") for n, cells in made.cells.items()},
         "differences": made.differences.to_dict("records"),
         "missing": list(made.missing),
         "unreadable": [{"file": str(f), "reason": reason} for f, reason in made.unreadable],
-        "files": [str(path) for path in made.files],
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from iwae_cli.checkpoint import write_atomically
 from iwae_cli.reports.paper import objective_order
@@ -68,7 +68,7 @@ def active_against_k(cells: pd.DataFrame) -> Figure:
     own = cells.assign(ours=cells["active"].map(total), paper=cells["paper_active"].map(total))
     figure = panels_against_k(own, ours="ours", published="paper", label="active units")
     for panel in figure.axes:
-        panel.yaxis.get_major_locator().set_params(integer=True)
+        panel.yaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 

@@ -107,9 +107,11 @@ class RunReader:
                 yield Path(path)
 
     def run(self, path: Path) -> Run | None:
-        """Return a run, or None where its config cannot be read or has another format."""
+        """Return a run, or None without a config and an environment of this format."""
         folder = RunFolder(path)
-        environment = self._json(folder.environment)
+        environment, config = self._environment(folder.environment), self._config(folder.config)
+        if environment is None or config is None:
+            return None
         written_in = environment.get("format", FORMAT_VERSION)
         if written_in != FORMAT_VERSION:
             writer = environment.get("iwae", "unknown")
@@ -118,9 +120,6 @@ class RunReader:
                 f"format {FORMAT_VERSION}"
             )
             self.unreadable.append(Unreadable(folder.environment, reason))
-            return None
-        config = self._config(folder.config)
-        if config is None:
             return None
         return Run(
             folder=folder,
@@ -137,8 +136,6 @@ class RunReader:
         try:
             config: Any = OmegaConf.to_container(OmegaConf.load(path), throw_on_missing=True)
             fault = config_fault(config)
-        except FileNotFoundError:
-            fault = "there is no such file"
         except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
             fault = first_line(error)
         if fault is None:
@@ -146,18 +143,17 @@ class RunReader:
         self.unreadable.append(Unreadable(path, fault))
         return None
 
-    def _json(self, path: Path) -> dict[str, Any]:
-        if not path.exists():
-            return {}
+    def _environment(self, path: Path) -> dict[str, Any] | None:
         try:
             content = json.loads(path.read_text())
-            if isinstance(content, dict):
-                return content
-            fault = "not a JSON object"
+            data = content.get("data") if isinstance(content, dict) else None
+            if isinstance(data, dict) and {"label", "hash"} <= data.keys():
+                return dict(content)
+            fault = "no key 'data' with label and hash"
         except (OSError, ValueError) as error:
             fault = first_line(error)
         self.unreadable.append(Unreadable(path, fault))
-        return {}
+        return None
 
     def _csv(self, path: Path, columns: Sequence[str]) -> pd.DataFrame:
         """Return the whole rows of a CSV; rows that are cut short are named and left out."""
@@ -182,7 +178,7 @@ class RunReader:
         if not self.arrays or not path.exists():
             return {}
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 return dict(stored)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             self.unreadable.append(Unreadable(path, first_line(error)))
@@ -226,5 +222,5 @@ def whole_rows(text: str) -> tuple[str, str | None]:
 
 def first_line(error: Exception) -> str:
     """Return an exception as one short line."""
-    text = str(error) or type(error).__name__
-    return text.splitlines()[0][:160]
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).splitlines()[0][:160]

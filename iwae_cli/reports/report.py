@@ -40,27 +40,25 @@ RUN_COLUMNS = {
 
 @dataclass(frozen=True)
 class Report:
-    """What a report came to.
+    """What the runs below a folder came to.
 
     Attributes:
-        output: The folder that it was written to.
-        runs: Number of runs in it.
+        runs: All that could be read.
+        scores: `tables.scores_table` of them.
         cells: The cells of Tables 1, 2 and 3.
         layouts: The tables as in the paper, by protocol, as `layout.laid_out` makes them.
         differences: `differences.paired_differences`.
         missing: A line for each group of cells without a number.
         unreadable: Files that were left out.
-        files: All files written.
     """
 
-    output: Path
-    runs: int
+    runs: Sequence[Run]
+    scores: pd.DataFrame
     cells: Mapping[int, pd.DataFrame]
     layouts: Mapping[int, Mapping[str, pd.DataFrame]]
     differences: pd.DataFrame
     missing: Sequence[str]
     unreadable: Sequence[Unreadable]
-    files: Sequence[Path]
 
 
 def read_runs(folder: Path, *, arrays: bool) -> tuple[list[Run], list[Unreadable]]:
@@ -79,47 +77,45 @@ def read_runs(folder: Path, *, arrays: bool) -> tuple[list[Run], list[Unreadable
     return runs, reader.unreadable
 
 
-def write_report(folder: Path, output: Path | None = None) -> Report:
-    """Write tables, figures and the page of every run in or below a folder.
-
-    Args:
-        folder: Searched for runs.
-        output: Where to write; None for `report` in the folder.
+def report_of(folder: Path) -> Report:
+    """Return the report of every run in or below a folder; nothing is written.
 
     Raises:
         ReportError: There is no run that can be read.
     """
     runs, unreadable = read_runs(folder, arrays=True)
-    output = output or folder / "report"
     if not runs:
         reasons = "; ".join(f"{path}: {reason}" for path, reason in unreadable)
         raise ReportError(f"no run in or below {folder} could be read: {reasons}")
     scores = scores_table(runs)
     cells = {number: cells_of(number, scores) for number in TABLES}
-    report = Report(
-        output=output,
-        runs=len(runs),
+    return Report(
+        runs=runs,
+        scores=scores,
         cells=cells,
         layouts={number: layout.laid_out(number, cells[number]) for number in TABLES},
         differences=differences.paired_differences(runs),
         missing=[line for number in TABLES for line in missing(number, cells[number])],
         unreadable=unreadable,
-        files=(files := []),
     )
-    pictures = []
+
+
+def write(report: Report, output: Path) -> list[Path]:
+    """Write a report's tables, figures and page into a folder; return all files written."""
+    files, pictures = [], []
     (output / "figures").mkdir(parents=True, exist_ok=True)
-    for name, text in texts(report, runs_table(runs)):
+    for name, text in texts(report):
         files.append(written(output / name, text.encode()))
-    by_folder = {str(run.folder.path): run for run in runs}
-    for drawing in drawings(by_folder, scores, cells):
+    by_folder = {str(run.folder.path): run for run in report.runs}
+    for drawing in drawings(by_folder, report.scores, report.cells):
         path = output / "figures" / drawing.name
         image = plots.png(drawing.figure)
         files.append(written(path.with_name(f"{path.name}.png"), image))
         files.append(written(path.with_name(f"{path.name}.pdf"), plots.pdf(drawing.figure)))
         pictures.append(html.Picture(drawing.section, drawing.title, image))
-    page = html.render(page_of(report, scores, pictures))
+    page = html.render(page_of(report, pictures))
     files.append(written(output / "report.html", page.encode()))
-    return report
+    return files
 
 
 def written(path: Path, content: bytes) -> Path:
@@ -128,9 +124,9 @@ def written(path: Path, content: bytes) -> Path:
     return path
 
 
-def texts(report: Report, runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
+def texts(report: Report) -> Iterator[tuple[str, str]]:
     """Yield the name and content of every CSV, Markdown and LaTeX file of a report."""
-    yield "runs.csv", runs.to_csv(index=False)
+    yield "runs.csv", runs_table(report.runs).to_csv(index=False)
     yield "differences.csv", report.differences.to_csv(index=False)
     yield "differences.md", report.differences.to_markdown(index=False) + "\n"
     for number in TABLES:
@@ -139,7 +135,7 @@ def texts(report: Report, runs: pd.DataFrame) -> Iterator[tuple[str, str]]:
         yield f"table{number}.tex", layout.latex(number, report.layouts[number])
 
 
-def page_of(report: Report, scores: pd.DataFrame, pictures: Sequence[html.Picture]) -> html.Page:
+def page_of(report: Report, pictures: Sequence[html.Picture]) -> html.Page:
     """Return the page of a report."""
     tables = []
     for number, protocols in report.layouts.items():
@@ -149,14 +145,16 @@ def page_of(report: Report, scores: pd.DataFrame, pictures: Sequence[html.Pictur
                 tables.append(html.table_of(title, layout.flat(part)))
     if len(report.differences):
         tables.append(html.table_of(differences.TITLE, report.differences[differences.SHOWN]))
-    runs = scores.assign(commit=scores["commit"].str.slice(0, 8))[list(RUN_COLUMNS)]
+    scores = report.scores
+    commits = [(commit or "")[:8] for commit in scores["commit"]]
+    runs = scores.assign(commit=commits)[list(RUN_COLUMNS)]
     for column in ("eval_k", "eval_images"):
         runs[column] = runs[column].astype("Int64").astype(object)
     runs["training_seconds"] = runs["training_seconds"].round().astype(int)
     tables.append(html.table_of("Runs", runs.rename(columns=RUN_COLUMNS)))
     return html.Page(
         title="Importance weighted autoencoders: report",
-        lead=f"{report.runs} runs, read by iwae {__version__}. A click on a heading sorts.",
+        lead=f"{len(report.runs)} runs, read by iwae {__version__}. A click on a heading sorts.",
         tables=tables,
         note=layout.NOTE,
         missing=report.missing,

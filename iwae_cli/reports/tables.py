@@ -1,6 +1,7 @@
 """Runs as tables: one row a run and evaluation, and the evaluation that stands for each run."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -79,9 +80,8 @@ def data_names(runs: Sequence[Run]) -> list[str]:
 
 
 def data_of(run: Run) -> dict[str, Any]:
-    """Return label, hash and numbers of images of a run's data, as far as its files tell."""
-    known = run.environment.get("data")
-    return {"label": run.config["dataset"]["name"], "hash": "", "images": {}} | (known or {})
+    """Return label, hash and numbers of images of a run's data."""
+    return {"images": {}, **run.environment["data"]}
 
 
 def objective_name(objective: Mapping[str, Any]) -> str:
@@ -235,7 +235,7 @@ def scores_table(runs: Sequence[Run]) -> pd.DataFrame:
                 "first_k": parent["k"] if parent else 0,
                 "parent": getattr(parent_of(run, runs), "name", ""),
                 "status": status,
-                **{f"eval_{key}": (found or {}).get(key) for key in EVALUATED},
+                **{f"eval_{key}": (found or {}).get(key, math.nan) for key in EVALUATED},
                 "active": active_name(run, run.total_passes) if found else "",
             }
         )
