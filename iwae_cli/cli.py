@@ -3,38 +3,22 @@
 import os
 import shlex
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from iwae_cli import __version__, results_cli, terminal
+from iwae_cli import __version__, model_cli, results_cli, terminal
+from iwae_cli.completion import overrides_completed
 from iwae_cli.errors import SweepError, UsageError
+from iwae_cli.options import as_json, checkpoint, checkpoints, counts, device, seed, split
+
+if TYPE_CHECKING:
+    from iwae_cli.forecast import Forecast
 
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-DEVICES = ("auto", "cpu", "cuda", "mps")
 FOLDER = click.Path(exists=True, file_okay=False)
-SPLITS = ("train", "valid", "test")
-
-
-def counts(_: click.Context, __: click.Parameter, value: str) -> list[int]:
-    """Return the whole numbers of a list such as `1,5,50`, sorted, each once."""
-    parts = value.split(",")
-    if not all(part.strip().isdecimal() and int(part) >= 1 for part in parts):
-        raise click.BadParameter(f"{value!r} is not a list of whole numbers of at least 1")
-    return sorted({int(part) for part in parts})
-
-
-def checkpoints(given: Sequence[Path]) -> Sequence[Path]:
-    """Return the checkpoints asked for, or the newest run's, which is named on stderr."""
-    from iwae_cli import experiment
-
-    if given:
-        return given
-    newest = experiment.newest_run(Path("outputs"))
-    click.echo(f"newest run: {newest}", err=True)
-    return [newest]
 
 
 def print_trained(results: Sequence[terminal.Row]) -> None:
@@ -43,21 +27,29 @@ def print_trained(results: Sequence[terminal.Row]) -> None:
     click.echo(f"Next: iwae eval --checkpoint {shlex.quote(str(results[-1]['folder']))}")
 
 
-checkpoint = click.option(
-    "--checkpoint",
-    "paths",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="A checkpoint or a run folder; may be repeated.  [default: newest below outputs/runs]",
-)
-seed = click.option("--seed", default=0, help="Of binarisation and noise.")
-device = click.option("--device", type=click.Choice(DEVICES), default="auto", help="Where to run.")
-split = partial(click.option, "--split", type=click.Choice(SPLITS), help="Which images.")
+def print_forecasts(forecasts: Sequence["Forecast"], *, as_json: bool) -> None:
+    """Print what a dry run found, and the sums."""
+    from iwae_cli.progress import clock
+
+    rows: list[terminal.Row] = [asdict(one) for one in forecasts]
+    if as_json:
+        terminal.print_json(rows)
+        return
+    shown = [
+        {**row, "time_left": clock(row["seconds"]), "megabytes": row["bytes"] / 1e6} for row in rows
+    ]
+    terminal.print_table(shown, terminal.FORECAST)
+    finished = sum(one.state == "finished" for one in forecasts)
+    left = clock(sum(one.seconds for one in forecasts))
+    megabytes = sum(one.bytes for one in forecasts) / 1e6
+    click.echo(
+        f"{len(rows)} runs, {finished} finished; {left} left on this machine, one after another; "
+        f"{megabytes:.0f} MB"
+    )
 
 
 @click.group(
     cls=terminal.Commands,
-    commands=[results_cli.report, results_cli.runs],
     invoke_without_command=True,
     context_settings={"show_default": True},
 )
@@ -85,16 +77,18 @@ def main(ctx: click.Context) -> None:
 
 
 @main.command()
-@click.argument("overrides", nargs=-1, shell_complete=terminal.overrides_completed)
+@click.argument("overrides", nargs=-1, shell_complete=overrides_completed)
 @click.option("-m", "--multirun", is_flag=True, help="Sweep over comma-separated values.")
+@click.option("--dry-run", is_flag=True, help="List the runs: state, time left, disk; no run.")
 @click.option("--cfg", type=click.Choice(["job", "hydra", "all"]), help="Print the config; no run.")
 @click.option("--resolve", is_flag=True, help="With --cfg: resolve interpolations.")
 @click.option("--info", type=click.Choice(INFO), help="Print what Hydra composes from; no run.")
 @click.option("--config-dir", type=FOLDER, help="Your own folder of YAML files, searched first.")
-@terminal.as_json
+@as_json
 def train(
     overrides: tuple[str, ...],
     multirun: bool,
+    dry_run: bool,
     cfg: str | None,
     resolve: bool,
     info: str | None,
@@ -111,17 +105,24 @@ def train(
       iwae train dataset=digits k=5 objective=vae optimizer.stages=5 seed=1
       iwae train 'arch.latents=[20]' 'arch.hidden=[[100,100]]' device=cpu
       iwae train -m k=1,5,50 arch=one_layer,two_layer
+      iwae train --dry-run experiment=table1 optimizer=fast
       iwae train dataset=arrays dataset.train=mine.npz
       iwae train --cfg job optimizer=fast
     """
     if resolve and not cfg:
         raise UsageError("--resolve needs --cfg job, hydra or all")
-    if sum(map(bool, (multirun, cfg, info))) > 1:
-        raise UsageError("only one of --multirun, --cfg and --info can be given")
+    if sum(map(bool, (multirun or dry_run, cfg, info))) > 1:
+        raise UsageError("only one of --multirun or --dry-run, --cfg and --info can be given")
     from iwae_cli import launch
 
     if cfg or info:
         launch.show(overrides, cfg=cfg, resolve=resolve, info=info, config_dir=config_dir)
+        return
+    if dry_run:
+        from iwae_cli import forecast
+
+        points = launch.plan(overrides, multirun=multirun, config_dir=config_dir).points
+        print_forecasts(forecast.forecasts(point.config for point in points), as_json=as_json)
         return
     done = launch.launch(overrides, multirun=multirun, config_dir=config_dir)
     if as_json:
@@ -141,7 +142,7 @@ def train(
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many images.")
 @seed
 @device
-@terminal.as_json
+@as_json
 def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  # noqa: ANN401
     r"""Estimate the test NLL by L_k, in nats per image.
 
@@ -186,7 +187,7 @@ def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  #
 @click.option("--check", is_flag=True, help="Also the NLL without the inactive units.")
 @seed
 @device
-@terminal.as_json
+@as_json
 def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  # noqa: ANN401
     r"""Count the units that vary with the image.
 
@@ -215,7 +216,7 @@ def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None
 @main.command()
 @click.argument("name", required=False)
 @click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
-@terminal.as_json
+@as_json
 def data(name: str | None, options: tuple[str, ...], as_json: bool) -> None:
     r"""Fetch, verify and describe a data set.
 
@@ -247,3 +248,7 @@ def data(name: str | None, options: tuple[str, ...], as_json: bool) -> None:
     splits = described.pop("splits")
     terminal.print_fields(described)
     terminal.print_table([{"split": key} | row for key, row in splits.items()], terminal.DESCRIBED)
+
+
+for command in (model_cli.sample, model_cli.encode, results_cli.report, results_cli.runs):
+    main.add_command(command)

@@ -70,6 +70,24 @@ class Arch:
 
 
 @dataclass(frozen=True)
+class Then:
+    """What follows a finished training; see `experiment.follow_up`.
+
+    Attributes:
+        eval: Numbers of samples k of the test NLLs; none if empty.
+        active_units: Whether active units are counted.
+        pictures: Whether samples, reconstructions and weights are kept as pictures.npz.
+    """
+
+    eval: list[int] = field(default_factory=list)
+    active_units: bool = False
+    pictures: bool = True
+
+    def __post_init__(self) -> None:
+        require(all(k >= 1 for k in self.eval), f"eval must list k of at least 1, got {self.eval}")
+
+
+@dataclass(frozen=True)
 class Config:
     """One training run, resolved: everything that `iwae train` needs to know."""
 
@@ -85,6 +103,8 @@ class Config:
     outputs: str = field(default="outputs", metadata=NOT_IDENTITY)
     checkpoint_seconds: float = field(default=60.0, metadata=NOT_IDENTITY)
     validate_passes: int = field(default=10, metadata=NOT_IDENTITY)
+    then: Then = field(default_factory=Then, metadata=NOT_IDENTITY)
+    init_from: Component | None = field(default=None, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
         require(self.k >= 1, f"k must be at least 1, got {self.k}")
@@ -102,6 +122,18 @@ class Config:
         require(
             self.validate_passes >= 0,
             f"validate_passes must be 0 (never) or more, got {self.validate_passes}",
+        )
+
+    def parent(self) -> "Config | None":
+        """Return the config of the run to start from, where `init_from` names one.
+
+        Keys that `init_from` leaves out are those of this run.
+        """
+        if self.init_from is None:
+            return None
+        own = dataclasses.asdict(self)
+        return parse(
+            {**own, "then": {}, **self.init_from, "init_from": self.init_from.get("init_from")}
         )
 
 
@@ -139,29 +171,30 @@ def parse(values: Mapping[str, Any]) -> Config:
     """Return the `Config` of a nested mapping of plain types, such as a composed YAML.
 
     Raises:
-        ConfigError: One line that names every fault of the top level and of `arch`.
+        ConfigError: One line that names every fault of the top level, of `arch` and of `then`.
     """
     faults: list[str] = []
-    arch = Arch()
-    try:
-        arch = build(Arch, values.get("arch", {}), where="arch")
-    except ConfigError as error:
-        faults.append(str(error))
-    components = {}
+    nodes: dict[str, Any] = {}
+    for node, cls in (("arch", Arch), ("then", Then)):
+        try:
+            nodes[node] = build(cls, values.get(node, {}), where=node)
+        except ConfigError as error:
+            faults.append(str(error))
     for node in COMPONENTS:
         component = values.get(node, {})
         if isinstance(component, Mapping) and "name" in component:
-            components[node] = dict(component)
+            nodes[node] = dict(component)
         else:
             faults.append(f"{node}: needs a name, as in '{node}=...'; got {component!r}")
-    rest = {key: value for key, value in values.items() if key not in ("arch", *COMPONENTS)}
+    special = ("arch", "then", *COMPONENTS)
+    rest = {key: value for key, value in values.items() if key not in special}
     try:
         config = build(Config, rest)
     except ConfigError as error:
         faults.append(str(error))
     if faults:
         raise ConfigError("; ".join(faults))
-    return dataclasses.replace(config, arch=arch, **components)  # type: ignore[arg-type]
+    return dataclasses.replace(config, **nodes)
 
 
 def identity_fields(node: object) -> dict[str, Any]:

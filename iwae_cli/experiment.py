@@ -5,24 +5,25 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from iwae_cli import checkpoint, config
-from iwae_cli.components import Components, components_of, device_of, resolved
+from iwae_cli import checkpoint
 from iwae_cli.config import Config
 from iwae_cli.data.dataset import Dataset
+from iwae_cli.drawing import write_pictures
 from iwae_cli.environment import describe_environment, numerics
-from iwae_cli.errors import CheckpointError, IwaeError, NonFiniteError, Stopped
+from iwae_cli.errors import CheckpointError
+from iwae_cli.judgement import active_units, evaluate
 from iwae_cli.models.iwae import IWAE
+from iwae_cli.prepare import Run, prepare, validate
 from iwae_cli.randomness import derived_seed
-from iwae_cli.run_folder import RunFolder, newest_run
-from iwae_cli.trained import active_units, evaluate, load_model, load_parameters
+from iwae_cli.run_folder import newest_run
+from iwae_cli.run_log import hints, log_file
+from iwae_cli.trained import load_model, load_parameters
 from iwae_cli.training import Trainer
 
 __all__ = [
@@ -56,31 +57,15 @@ class RunResult:
         return {**dataclasses.asdict(self), "folder": str(self.folder)}
 
 
-def validate(settings: Config) -> None:
-    """Check everything of a config that needs neither data nor time.
-
-    Raises:
-        ConfigError: One line with what is wrong.
-    """
-    components_of(settings)
-    device_of(settings.device)
-
-
-def identity_of(settings: Config, components: Components, dataset: Dataset) -> str:
-    """Return the run's identity: SHA-256 over all that can change its parameters, in hex."""
-    own = config.identity_fields(settings)
-    parts = {
-        **own,
-        "dataset": dataset.content_hash,
-        "arch": config.identity_fields(settings.arch),
-        "objective": config.identity_fields(components.objective),
-        "optimizer": config.identity_fields(components.schedule),
-    }
-    return config.identity(parts)
-
-
-def run(settings: Config) -> RunResult:
+def run(settings: Config, *, wait: bool = False) -> RunResult:
     """Train a model, or resume its training, in the folder that belongs to its config.
+
+    A run with `init_from` trains its parent first where that is unfinished. The follow-ups of
+    `then` come last; what they wrote before is not computed again.
+
+    Args:
+        settings: The config.
+        wait: Wait for another process that trains the same run, instead of giving up.
 
     Raises:
         ConfigError: A value that cannot be run.
@@ -90,19 +75,11 @@ def run(settings: Config) -> RunResult:
         NonFiniteError: The bound became NaN or infinite.
         Stopped: SIGINT or SIGTERM; the state was saved.
     """
-    components = components_of(settings)
-    device = device_of(settings.device)
     torch.set_num_threads(settings.threads or default_threads())
-    dataset = components.source.load()
-    identity = identity_of(settings, components, dataset)
-    name = (
-        f"{dataset.name}-{settings.arch.name}-{settings.objective['name']}"
-        f"-k{settings.k}-seed{settings.seed}-{identity[:8]}"
-    )
-    folder = RunFolder(Path(settings.outputs) / "runs" / name)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with folder.lock():
-        return train(settings, components, dataset, identity, folder, device)
+    prepared = prepare(settings)
+    result = train(prepared, wait=wait)
+    follow_up(prepared)
+    return result
 
 
 def default_threads() -> int:
@@ -115,77 +92,82 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-def train(
-    settings: Config,
-    components: Components,
-    dataset: Dataset,
-    identity: str,
-    folder: RunFolder,
-    device: torch.device,
-) -> RunResult:
-    """Train in a locked folder, from its checkpoint if it holds one."""
+def train(run: Run, *, wait: bool) -> RunResult:
+    """Train a run to its end, after its parent, from its checkpoint if there is one."""
+    if run.parent:
+        train(run.parent, wait=True)
     start = time.monotonic()
-    model = new_model(settings, dataset).to(device)
-    trainer = Trainer(
-        model,
-        components.objective,
-        components.schedule,
-        k=settings.k,
-        seed=settings.seed,
-        train=torch.from_numpy(dataset.train).to(device),
-        valid=torch.from_numpy(dataset.valid).to(device),
-        dynamic=dataset.binarization == "dynamic",
-    )
-    plain = resolved(settings, components)
-
-    def save() -> None:
-        content = {
-            "config": plain,
-            "identity": identity,
-            "data": {
-                "hash": dataset.content_hash,
-                "label": dataset.label,
-                "binarization": dataset.binarization,
-                "pixels": dataset.train.shape[1],
-                "image_shape": dataset.image_shape,
-            },
-            "model": model.state_dict(),
-            "optimizer": trainer.optimizer.state_dict(),
-            "training": {**trainer.state(), "steps": trainer.steps},
-            "versions": numerics(device),
-        }
-        checkpoint.save(folder.checkpoint, content)
-
-    if folder.checkpoint.exists():
-        restore(trainer, checkpoint.load(folder.checkpoint), identity, folder, device)
-    if not trainer.finished:
-        with log_file(folder):
-            log.info("%s %s", "resuming" if trainer.steps else "training", folder.path)
-            folder.write_config(plain)
-            environment = describe_environment(dataset, device)
-            environment |= {"identity": identity, "total_passes": trainer.schedule.total_passes}
-            folder.write_environment(environment)
-            folder.write_metrics(trainer.metrics)
-            with hints(folder):
-                trainer.run(
-                    save=save,
-                    on_pass=folder.append_metrics,
-                    checkpoint_seconds=settings.checkpoint_seconds,
-                    validate_passes=settings.validate_passes,
-                )
-        already_finished = False
-    else:
-        already_finished = True
+    run.folder.path.mkdir(parents=True, exist_ok=True)
+    with run.folder.lock(wait=wait):
+        trainer = new_trainer(run)
+        if run.folder.checkpoint.exists():
+            restore(trainer, run)
+        elif run.parent:
+            start_from(trainer, run.parent)
+        already_finished = trainer.finished
+        if not already_finished:
+            with log_file(run.folder), hints(run.folder):
+                train_locked(trainer, run)
     last = trainer.metrics[-1]
     return RunResult(
-        folder=folder.path,
-        identity=identity,
+        folder=run.folder.path,
+        identity=run.identity,
         passes=trainer.pass_index,
         steps=trainer.steps,
         bound=last.train_bound,
         valid_bound=None if math.isnan(last.valid_bound) else last.valid_bound,
         seconds=time.monotonic() - start,
         already_finished=already_finished,
+    )
+
+
+def train_locked(trainer: Trainer, run: Run) -> None:
+    """Train in a folder that this process holds, and save as the config says."""
+    log.info("%s %s", "resuming" if trainer.steps else "training", run.folder.path)
+    run.folder.write_config(run.plain)
+    environment = describe_environment(run.dataset, run.device)
+    environment |= {"identity": run.identity, "total_passes": trainer.schedule.total_passes}
+    run.folder.write_environment(environment)
+    run.folder.write_metrics(trainer.metrics)
+    trainer.run(
+        save=lambda: checkpoint.save(run.folder.checkpoint, content_of(trainer, run)),
+        on_pass=run.folder.append_metrics,
+        checkpoint_seconds=run.settings.checkpoint_seconds,
+        validate_passes=run.settings.validate_passes,
+    )
+
+
+def content_of(trainer: Trainer, run: Run) -> dict[str, Any]:
+    """Return a checkpoint's content."""
+    return {
+        "config": run.plain,
+        "identity": run.identity,
+        "data": {
+            "hash": run.dataset.content_hash,
+            "label": run.dataset.label,
+            "binarization": run.dataset.binarization,
+            "pixels": run.dataset.train.shape[1],
+            "image_shape": run.dataset.image_shape,
+        },
+        "model": trainer.model.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "training": {**trainer.state(), "steps": trainer.steps},
+        "versions": numerics(run.device),
+    }
+
+
+def new_trainer(run: Run) -> Trainer:
+    """Return the training of a run at its very beginning."""
+    settings, dataset = run.settings, run.dataset
+    return Trainer(
+        new_model(settings, dataset).to(run.device),
+        run.components.objective,
+        run.components.schedule,
+        k=settings.k,
+        seed=settings.seed,
+        train=torch.from_numpy(dataset.train).to(run.device),
+        valid=torch.from_numpy(dataset.valid).to(run.device),
+        dynamic=dataset.binarization == "dynamic",
     )
 
 
@@ -202,63 +184,49 @@ def new_model(settings: Config, dataset: Dataset) -> IWAE:
     return model
 
 
-def restore(
-    trainer: Trainer,
-    content: dict[str, Any],
-    identity: str,
-    folder: RunFolder,
-    device: torch.device,
-) -> None:
-    """Continue from a checkpoint; warn where the numbers can differ from an uninterrupted run.
+def restore(trainer: Trainer, run: Run) -> None:
+    """Continue from a run's checkpoint; warn where numbers can differ from an uninterrupted run.
 
     Raises:
         CheckpointError: It belongs to another run.
     """
-    if content["identity"] != identity:
+    path = run.folder.checkpoint
+    content = checkpoint.load(path)
+    if content["identity"] != run.identity:
         raise CheckpointError(
-            f"{folder.checkpoint} belongs to another run (identity {content['identity'][:8]}, "
-            f"expected {identity[:8]}); move it away"
+            f"{path} belongs to another run (identity {content['identity'][:8]}, "
+            f"expected {run.identity[:8]}); move it away"
         )
-    load_parameters(trainer.model, content, folder.checkpoint)
+    load_parameters(trainer.model, content, path)
     trainer.optimizer.load_state_dict(content["optimizer"])
     trainer.restore(content["training"])
-    now = numerics(device)
-    changed = [key for key in now if content["versions"].get(key) != now[key]]
+    before, now = content["versions"], numerics(run.device)
+    changed = [
+        f"{key} {before.get(key)} -> {now[key]}" for key in now if before.get(key) != now[key]
+    ]
     if changed and not trainer.finished:
-        differences = ", ".join(
-            f"{key} {content['versions'].get(key)} -> {now[key]}" for key in changed
-        )
+        differences = ", ".join(changed)
         log.warning("warning: resumed with %s: not bit for bit as if uninterrupted", differences)
 
 
-@contextmanager
-def hints(folder: RunFolder) -> Iterator[None]:
-    """Add what to do next to the errors that end a training run."""
-    try:
-        yield
-    except Stopped as error:
-        error.args = (f"{error}; run the same command again to resume {folder.path}",)
-        raise
-    except NonFiniteError as error:
-        kept = f"; {folder.checkpoint} is the last good one" if folder.checkpoint.exists() else ""
-        raise NonFiniteError(f"{error}{kept}; a lower optimizer.learning_rate may help") from None
+def start_from(trainer: Trainer, parent: Run) -> None:
+    """Start from the parameters, optimiser state and generator state that `parent` ended with.
+
+    The optimiser's options (learning rate, decays, eps) are the child's own.
+    """
+    content = checkpoint.load(parent.folder.checkpoint)
+    load_parameters(trainer.model, content, parent.folder.checkpoint)
+    own = trainer.optimizer.state_dict()
+    trainer.optimizer.load_state_dict({**own, "state": content["optimizer"]["state"]})
+    trainer.generator.set_state(content["training"]["generator"])
 
 
-@contextmanager
-def log_file(folder: RunFolder) -> Iterator[None]:
-    """Copy the log, progress included, to the run's train.log, and the error that ends it."""
-    handler = logging.FileHandler(folder.log)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level = log.level
-    log.addHandler(handler)
-    log.setLevel(logging.DEBUG)
-    try:
-        yield
-    except IwaeError as error:
-        level_of_end = logging.WARNING if isinstance(error, Stopped) else logging.ERROR
-        handler.handle(log.makeRecord("iwae", level_of_end, "", 0, str(error), (), None))
-        raise
-    finally:
-        log.setLevel(level)
-        log.removeHandler(handler)
-        handler.close()
+def follow_up(run: Run) -> None:
+    """Do what the config wants once training has ended, but for what was done before."""
+    then = run.settings.then
+    if then.eval:
+        evaluate(run.folder.path, k=then.eval, device=run.settings.device)
+    if then.active_units and not run.folder.active_units.exists():
+        active_units(run.folder.path, device=run.settings.device)
+    if then.pictures and not run.folder.pictures.exists():
+        write_pictures(run.folder.path, device=run.settings.device)

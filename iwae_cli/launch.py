@@ -28,6 +28,8 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from iwae_cli.config import Config, parse, unknown
 from iwae_cli.errors import ConfigError, IwaeError, Stopped
+from iwae_cli.stopping import StopSignals
+from iwae_cli.terminal import log_to_stderr
 
 log = logging.getLogger("iwae")
 
@@ -119,14 +121,21 @@ def launch(overrides: Sequence[str], *, multirun: bool, config_dir: str | None =
     log.info("sweep of %d runs", len(todo.points))
     with tempfile.TemporaryDirectory(prefix="iwae-") as folder:
         there = [*overrides, f"hydra.sweep.dir='{folder}'"]
-        _hydra_main(_job, there, multirun=multirun, config_dir=config_dir)
+        with StopSignals() as signals:
+            try:
+                _hydra_main(_job, there, multirun=multirun, config_dir=config_dir)
+            except Exception:
+                if signals.received is None:  # else a launcher whose workers were told to end
+                    raise
         files = [Path(folder, str(number), "outcome.json") for number in range(len(todo.points))]
         outcomes = [json.loads(file.read_text()) for file in files if file.exists()]
     results = [outcome["result"] for outcome in outcomes if "result" in outcome]
-    for outcome in outcomes:
-        if "stopped" in outcome:
-            done = f"{len(results)} of {len(todo.points)} runs of the sweep are finished"
-            raise Stopped(f"{outcome['stopped']}; {done}", signal_number=outcome["signal"])
+    stopped = [outcome for outcome in outcomes if "stopped" in outcome]
+    if signals.received is not None or stopped:
+        said = "; ".join(outcome["stopped"] for outcome in stopped) or "stopped between two runs"
+        number = signals.received or stopped[0]["signal"]
+        done = f"{len(results)} of {len(todo.points)} runs of the sweep are finished"
+        raise Stopped(f"{said}; {done}", signal_number=number)
     return Launched(results, [outcome["failed"] for outcome in outcomes if "failed" in outcome])
 
 
@@ -179,9 +188,13 @@ def _job(values: DictConfig) -> None:
     name = _name()
     if (stopped := folder.parent / "stopped").exists():
         return
+    if not log.handlers:  # another process than the one that was started
+        log_to_stderr()
     log.info("run %d of the sweep: %s", HydraConfig.get().job.num + 1, name)
     try:
-        outcome: dict[str, Any] = {"result": experiment.run(parse(_plain(values))).as_dict()}
+        with StopSignals():
+            result = experiment.run(parse(_plain(values)), wait=True)
+        outcome: dict[str, Any] = {"result": result.as_dict()}
     except Stopped as error:
         stopped.touch()
         outcome = {"stopped": str(error), "signal": error.exit_code - 128}

@@ -13,6 +13,43 @@ from iwae_cli.config import require
 from iwae_cli.models.iwae import Reduction
 
 
+class OriginalAdam(torch.optim.Optimizer):
+    """Adam as the authors of the paper published it.
+
+    With t = 1, 2, ... the t-th step moves a parameter by
+    -lr * sqrt(1 - beta2^t) / (1 - beta1^t) * m_{t-1} / (sqrt(v_{t-1}) + eps), from m_0 = 0 and
+    v_0 = 1, and only then updates both moments with the gradient. The first step moves nothing,
+    and the second moment takes some 1/(1 - beta2) steps to forget that it started at one.
+    """
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], *, betas: tuple[float, float], eps: float
+    ) -> None:
+        super().__init__(parameters, {"lr": 1e-3, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["step"] = 0
+                    state["first_moment"] = torch.zeros_like(parameter)
+                    state["second_moment"] = torch.ones_like(parameter)
+                state["step"] += 1
+                first: Tensor = state["first_moment"]
+                second: Tensor = state["second_moment"]
+                t = state["step"]
+                rate = group["lr"] * math.sqrt(1 - beta2**t) / (1 - beta1**t)
+                parameter.addcdiv_(first, second.sqrt().add_(group["eps"]), value=-rate)
+                first.lerp_(parameter.grad, 1 - beta1)
+                second.mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
+
+
 @dataclass(frozen=True)
 class Schedule(ABC):
     """How a run is trained: optimiser, minibatches, and what changes from pass to pass.
@@ -34,6 +71,7 @@ class Schedule(ABC):
     eps: float = 1e-8
     shuffle: bool = True
     reduction: ClassVar[Reduction] = "mean"
+    algorithm: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
@@ -109,6 +147,7 @@ class OriginalCode(Paper):
     beta1: float = 0.99
     eps: float = 1e-4
     reduction: ClassVar[Reduction] = "sum"
+    algorithm: ClassVar[type[torch.optim.Optimizer]] = OriginalAdam
 
     def learning_rate_at(self, position: float) -> float:
         """Return lr * round(10^(1 - i/7), 1) / 10 in stage i."""
@@ -154,45 +193,36 @@ class Fast(Schedule):
         return parts[pass_index * len(parts) // self.passes]
 
 
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """Adam at one learning rate; by default the second stage of the paper's Table 2.
+
+    3^7 passes at 1e-4: Burda et al. 2015, arXiv 1509.00519, section 5.3.
+    """
+
+    name: str = "constant"
+    batch_size: int = 20
+    passes: int = 3**7
+    learning_rate: float = 1e-4
+    eps: float = 5e-6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.passes >= 1, f"passes must be at least 1, got {self.passes}")
+
+    @property
+    def total_passes(self) -> int:
+        """The option `passes`."""
+        return self.passes
+
+    def learning_rate_at(self, position: float) -> float:
+        """Return the learning rate, the same at every position."""
+        return self.learning_rate
+
+
 SCHEDULES: dict[str, type[Schedule]] = {
     "paper": Paper,
     "original_code": OriginalCode,
     "fast": Fast,
+    "constant": Constant,
 }
-
-
-class OriginalAdam(torch.optim.Optimizer):
-    """Adam as the authors of the paper published it.
-
-    With t = 1, 2, ... the t-th step moves a parameter by
-    -lr * sqrt(1 - beta2^t) / (1 - beta1^t) * m_{t-1} / (sqrt(v_{t-1}) + eps), from m_0 = 0 and
-    v_0 = 1, and only then updates both moments with the gradient. The first step moves nothing,
-    and the second moment takes some 1/(1 - beta2) steps to forget that it started at one.
-    """
-
-    def __init__(
-        self, parameters: Iterable[nn.Parameter], *, betas: tuple[float, float], eps: float
-    ) -> None:
-        super().__init__(parameters, {"lr": 1e-3, "betas": betas, "eps": eps})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
-        for group in self.param_groups:
-            beta1, beta2 = group["betas"]
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["step"] = 0
-                    state["first_moment"] = torch.zeros_like(parameter)
-                    state["second_moment"] = torch.ones_like(parameter)
-                state["step"] += 1
-                first: Tensor = state["first_moment"]
-                second: Tensor = state["second_moment"]
-                t = state["step"]
-                rate = group["lr"] * math.sqrt(1 - beta2**t) / (1 - beta1**t)
-                parameter.addcdiv_(first, second.sqrt().add_(group["eps"]), value=-rate)
-                first.lerp_(parameter.grad, 1 - beta1)
-                second.mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 # Samples of an image whose evaluation noise is drawn together, whatever the batch or chunk.
 BLOCK = 250
-_BINARISATION, _LATENTS = 0, 1
+_BINARISATION, _LATENTS, _RESAMPLING = 0, 1, 2
 
 
 def derived_seed(seed: int, purpose: str) -> int:
@@ -65,3 +65,8 @@ class EvaluationNoise:
         if self.units is None:
             return tuple(layers)
         return tuple(h[..., kept] for h, kept in zip(layers, self.units, strict=True))
+
+    def uniform(self, first_image: int, images: int, count: int) -> NDArray[np.float64]:
+        """Return numbers in [0, 1) that decide which samples are kept, [images, count]."""
+        rows = range(first_image, first_image + images)
+        return np.stack([self._generator(row, _RESAMPLING, 0).random(count) for row in rows])

@@ -8,6 +8,7 @@ import click
 
 from iwae_cli import terminal
 from iwae_cli.errors import ReportError
+from iwae_cli.options import as_json
 
 if TYPE_CHECKING:
     from iwae_cli.reports.reading import Run, Unreadable
@@ -27,7 +28,7 @@ folder_to_read = click.argument("folder", type=FOLDER, default="outputs")
     type=click.Path(file_okay=False, path_type=Path),
     help="Where to write.  [default: FOLDER/report]",
 )
-@terminal.as_json
+@as_json
 def report(folder: Path, output: Path | None, as_json: bool) -> None:
     r"""Make tables, plots and a page of all runs below FOLDER.
 
@@ -54,7 +55,7 @@ def report(folder: Path, output: Path | None, as_json: bool) -> None:
 
 @click.command()
 @folder_to_read
-@terminal.as_json
+@as_json
 def runs(folder: Path, as_json: bool) -> None:
     r"""List the runs below FOLDER with their state.
 

@@ -33,19 +33,20 @@ class RunFolder:
         self.evaluations = path / "eval.csv"
         self.per_image = path / "per_image.npz"
         self.active_units = path / "active_units.csv"
+        self.pictures = path / "pictures.npz"
         self.environment = path / "environment.json"
         self.log = path / "train.log"
         self.plots = path / "plots"
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the run for training.
+    def lock(self, *, wait: bool = False) -> Iterator[None]:
+        """Hold the run for training; with `wait`, as soon as no other process does.
 
         Raises:
             RunLockedError: Another process is training this run.
         """
         try:
-            with FileLock(self.path / ".lock", timeout=0):
+            with FileLock(self.path / ".lock", timeout=-1 if wait else 0):
                 yield
         except Timeout:
             raise RunLockedError(
@@ -94,9 +95,7 @@ class RunFolder:
             if self.per_image.exists():
                 with np.load(self.per_image, allow_pickle=False) as stored:
                     arrays = dict(stored)
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, allow_pickle=False, **{**arrays, **per_image})
-            write_atomically(self.per_image, buffer.getvalue())
+            write_arrays(self.per_image, {**arrays, **per_image})
             known = self.read_evaluations()
             new = pd.DataFrame(rows)
             table = new if known.empty else pd.concat([known, new])
@@ -107,6 +106,17 @@ class RunFolder:
         """Write the variances of all latent units."""
         with self.results_lock():
             write_atomically(self.active_units, table.to_csv(index=False).encode())
+
+    def write_pictures(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write the arrays that plots of the model are drawn from."""
+        write_arrays(self.pictures, arrays)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Replace `path` by a compressed npz of `arrays`."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_atomically(path, buffer.getvalue())
 
 
 def cells(row: Metrics) -> list[str]:

@@ -3,24 +3,33 @@
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 
 class StopSignals:
-    """While entered, SIGINT and SIGTERM are noted in `received`; a second SIGINT ends at once."""
+    """While entered, SIGINT and SIGTERM are noted in `received`; a second SIGINT ends at once.
+
+    One that is entered inside another starts with what the outer one has received.
+    """
+
+    _entered: ClassVar[list["StopSignals"]] = []
 
     def __init__(self) -> None:
         self.received: int | None = None
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignals":
+        if self._entered:
+            self.received = self._entered[-1].received
+        self._entered.append(self)
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._note)
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
+        for entered in self._entered:
+            entered.received = number
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def __exit__(
@@ -29,5 +38,6 @@ class StopSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._entered.remove(self)
         for number, handler in self._previous.items():
             signal.signal(number, handler)

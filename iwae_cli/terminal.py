@@ -8,13 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from click.shell_completion import BashComplete, add_completion_class
 
 from iwae_cli.errors import IwaeError
 
 Row = Mapping[str, Any]
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 
 # The columns of tables: key and heading
 TRAINED = {"folder": "run", "passes": "passes", "bound": "bound", "valid_bound": "valid bound"}
@@ -26,6 +23,8 @@ EVALUATED |= {
     "images_per_second": "images/s",
     "samples_per_second": "samples/s",
 }
+FORECAST = {"run": "run", "state": "state", "passes_done": "done", "passes": "passes"}
+FORECAST |= {"time_left": "time left", "megabytes": "MB"}
 DESCRIBED = {
     "split": "split",
     "images": "images",
@@ -55,7 +54,16 @@ def one_line_errors() -> Iterator[None]:
 
 
 class Commands(click.Group):
-    """A group whose mistakes are one line each."""
+    """A group whose mistakes are one line each, and whose docstrings may be raw."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  (those of click)
+        super().__init__(*args, **kwargs)
+        self.help = with_blocks(self.help)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command."""
+        cmd.help = with_blocks(cmd.help)
+        super().add_command(cmd, name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the group's own options."""
@@ -68,32 +76,9 @@ class Commands(click.Group):
             return super().invoke(ctx)
 
 
-@add_completion_class
-class Bash(BashComplete):
-    """Click's completion for bash, without a space behind a key that still wants a value."""
-
-    source_template = BashComplete.source_template.replace(
-        "COMPREPLY+=($value)",
-        "COMPREPLY+=($value); [[ $value == *[=./] ]] && compopt -o nospace",
-    )
-
-
-def overrides_completed(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
-    """Return what completes an override: config groups, their choices, and keys.
-
-    Bash hands over `arch=one` as the three words `arch`, `=` and `one`, of which click drops a last
-    `=`; what bash wants back is only the part behind the `=`.
-    """
-    from iwae_cli.launch import completions
-
-    given = ctx.params.get("overrides") or ()
-    words = "\n".join(given).replace("\n=\n", "=").replace("\n=", "=").splitlines()
-    key = ""
-    if words and words[-1].endswith("="):
-        key = words.pop()
-    elif words and "=" not in words[-1] and "=" not in incomplete:
-        key = words.pop() + "="
-    return [text.removeprefix(key) for text in completions(words, key + incomplete)]
+def with_blocks(page: str | None) -> str | None:
+    r"""Return a help page in which a line `\b` of a raw docstring is click's mark of a block."""
+    return page and page.replace("\\b\n", "\b\n")
 
 
 def log_to_stderr() -> None:

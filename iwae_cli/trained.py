@@ -1,30 +1,18 @@
-"""A trained run judged from its checkpoint: model, log-likelihoods, active units."""
+"""A trained run: the model of its checkpoint, the data it was trained on, its folder."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
-import pandas as pd
-import torch
 
 from iwae_cli import checkpoint, config
 from iwae_cli.components import device_of
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import SPLITS, Dataset, Split
-from iwae_cli.environment import device_name
 from iwae_cli.errors import CheckpointError, ConfigError, DataError
-from iwae_cli.evaluation.active_units import (
-    ORIGINAL_IMAGES,
-    Definition,
-    unit_variances,
-    without_units,
-)
-from iwae_cli.evaluation.likelihood import Likelihood, log_likelihoods, warn_of_few_samples
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.randomness import BLOCK, EvaluationNoise
-from iwae_cli.run_folder import EVALUATION_KEY, RunFolder, run_folder_of
+from iwae_cli.run_folder import run_folder_of
 
 log = logging.getLogger("iwae")
 
@@ -46,7 +34,7 @@ class TrainedRun:
         self.content = checkpoint.load(file)
         self.device = device_of(device)
         self.model = model_of(self.content, file).to(self.device)
-        self.dataset: Dataset = registry.find(self.content["config"]["dataset"]).load()
+        self.dataset: Dataset = registry.loaded(registry.find(self.content["config"]["dataset"]))
         trained_on = self.content["data"]["hash"]
         if self.dataset.content_hash != trained_on:
             raise DataError(
@@ -110,168 +98,3 @@ def load_parameters(model: IWAE, content: dict[str, Any], path: Path) -> None:
         model.load_state_dict(content["model"])
     except RuntimeError:
         raise CheckpointError(f"{path} holds the parameters of another architecture") from None
-
-
-def evaluate(
-    path: str | Path,
-    *,
-    k: Sequence[int] = (5000,),
-    split: Split = "test",
-    limit: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
-) -> list[dict[str, Any]]:
-    """Return one row of eval.csv for each k: the NLL by L_k with its errors, nats per image.
-
-    Rows that the run folder holds already are read, not computed again. New ones are written to
-    `eval.csv`, and each image's log p-hat to `per_image.npz`.
-
-    Args:
-        path: A run folder or a checkpoint file.
-        k: Numbers of samples; all are estimated in one pass.
-        split: `train`, `valid` or `test`.
-        limit: Use the first so many images alone.
-        seed: Of binarisation and noise.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-
-    Raises:
-        ConfigError: A k below 1, an unknown split or device.
-        CheckpointError: The checkpoint is missing, damaged or foreign.
-        DataError: The data set is missing, damaged, or not the one trained on.
-    """
-    ks = sorted(set(k))
-    if not ks or ks[0] < 1:
-        raise ConfigError(f"k must be at least 1, got {list(k)}")
-    run = TrainedRun(path, device=device)
-    images = run.images(split, limit)
-    key = {
-        "steps": run.content["training"]["steps"],
-        "split": split,
-        "images": len(images),
-        "seed": seed,
-        "estimator": "L_k",
-    }
-    stored = {n: stored_row(run.folder, {**key, "k": n}) for n in ks}
-    rows = {n: row for n, row in stored.items() if row is not None}
-    missing = [n for n in ks if n not in rows]
-    if missing:
-        noise = EvaluationNoise(seed, run.model.latents)
-        found = log_likelihoods(run.model, images, ks=missing, noise=noise, dynamic=run.dynamic)
-        new = {e.k: {**run.provenance(), **key, **e.summary()} for e in found}
-        for row in new.values():
-            row.update(device=device_name(run.device), threads=torch.get_num_threads())
-        arrays = {f"{split}_k{e.k}_n{len(images)}_seed{seed}": e.log_p for e in found}
-        run.folder.add_evaluation(list(new.values()), arrays)
-        rows.update(new)
-    warn_of_few_samples(rows[ks[-1]])
-    return [rows[n] for n in ks]
-
-
-def stored_row(folder: RunFolder, key: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the row of eval.csv with this key, if there is one."""
-    table = folder.read_evaluations()
-    for name in EVALUATION_KEY:
-        table = table[table[name] == key[name]]
-    return None if table.empty else {str(n): v for n, v in table.iloc[-1].to_dict().items()}
-
-
-def active_units(
-    path: str | Path,
-    *,
-    threshold: float = 0.01,
-    split: Split = "train",
-    definition: Definition = "paper",
-    samples: int = 100,
-    check: bool = False,
-    k: int = 5000,
-    limit: int | None = None,
-    seed: int = 0,
-    device: str = "auto",
-) -> dict[str, Any]:
-    """Return the number of active units of each stochastic layer; write all variances.
-
-    A unit is active if A_u = Var_x(E_q[u | x]) exceeds the threshold (Burda et al. 2015, section
-    5.3); `active_units.csv` gets A_u of every unit.
-
-    Args:
-        path: A run folder or a checkpoint file.
-        threshold: For A_u.
-        split: Images to take the variance over; all of them.
-        definition: `paper`, or `original-code`: the first 500 training images, and layers above
-            the first from one sample of the layer below, uncorrected.
-        samples: Draws of the layers below with `paper`.
-        check: Evaluate the test set with and without the inactive units too.
-        k: Samples an image of that check.
-        limit: Test images of that check; None for all.
-        seed: Of binarisation and noise.
-        device: `auto`, `cpu`, `cuda` or `mps`.
-
-    Raises:
-        ConfigError: An option out of range.
-        CheckpointError: The checkpoint is missing, damaged or foreign.
-        DataError: The data set is missing, damaged, or not the one trained on.
-    """
-    if definition not in get_args(Definition):
-        raise ConfigError(config.unknown("definition", definition, get_args(Definition)))
-    if not 1 <= samples <= BLOCK:
-        raise ConfigError(f"samples must be in 1..{BLOCK}, got {samples}")
-    run = TrainedRun(path, device=device)
-    if definition == "original-code":
-        split, images, samples = "train", run.images("train", ORIGINAL_IMAGES), 1
-    else:
-        images = run.images(split)
-    layers = unit_variances(run.model, images, samples=samples, seed=seed, dynamic=run.dynamic)
-    table = pd.concat(
-        pd.DataFrame({"layer": level, "unit": range(1, len(a) + 1), "variance": a.numpy()})
-        for level, a in enumerate(layers, start=1)
-    )
-    table["active"] = table["variance"] > threshold
-    settings = {
-        **run.provenance(),
-        "split": split,
-        "images": len(images),
-        "definition": definition,
-        "samples": samples,
-        "threshold": threshold,
-        "seed": seed,
-    }
-    run.folder.write_active_units(table.assign(**settings))
-    counts = [int((a > threshold).sum()) for a in layers]
-    result = {
-        **settings,
-        "active": "+".join(map(str, counts)),
-        "layers": counts,
-        "csv": str(run.folder.active_units),
-        "check": None,
-    }
-    if check:
-        kept = [torch.nonzero(a > threshold).flatten() for a in layers]
-        result["check"] = check_removal(run, kept, k=k, limit=limit, seed=seed)
-    return result
-
-
-def check_removal(
-    run: TrainedRun, kept: Sequence[torch.Tensor], *, k: int, limit: int | None, seed: int
-) -> dict[str, Any]:
-    """Return the test NLL of the whole model and of one that has only the units `kept`.
-
-    Both meet the same binarisation and the same noise, so the difference is paired; its standard
-    error is over images.
-    """
-    images = run.images("test", limit)
-
-    def log_p(model: IWAE, units: Sequence[torch.Tensor] | None) -> Likelihood:
-        noise = EvaluationNoise(seed, run.model.latents, units=units)
-        return log_likelihoods(model, images, ks=[k], noise=noise, dynamic=run.dynamic)[0]
-
-    whole = log_p(run.model, None)
-    pruned = log_p(without_units(run.model, kept), kept)
-    difference = whole.log_p - pruned.log_p
-    return {
-        "k": k,
-        "images": len(images),
-        "nll": whole.summary()["nll"],
-        "nll_without_inactive": pruned.summary()["nll"],
-        "difference": float(difference.mean()),
-        "se_difference": float(difference.std(ddof=1) / np.sqrt(len(images))),
-    }

@@ -17,6 +17,7 @@ from iwae_cli.components import components_of
 from iwae_cli.config import Config
 from iwae_cli.errors import CheckpointError, ConfigError, DataError, NonFiniteError
 from iwae_cli.evaluation.likelihood import log_likelihoods
+from iwae_cli.prepare import prepare
 
 
 def settings(outputs: Path, **changes: Any) -> Config:
@@ -70,31 +71,33 @@ def test_the_saved_config_gives_the_same_run_again(trained: Path) -> None:
 
 def test_identity_changes_with_what_is_computed_and_not_with_where() -> None:
     base = settings(Path("a"))
-    components = components_of(base)
-    dataset = components.source.load()
+    run = prepare(base)
 
-    def identity(one: Config) -> str:
-        return experiment.identity_of(one, components_of(one), dataset)
+    def identity(**changes: Any) -> str:
+        return prepare(dataclasses.replace(base, **changes)).identity
 
     same: list[dict[str, Any]] = [
         {"outputs": "b"},
         {"device": "cpu"},
         {"threads": 2},
         {"checkpoint_seconds": 1.0},
+        {"then": config.Then(eval=[5])},
     ]
     for change in same:
-        assert identity(dataclasses.replace(base, **change)) == identity(base)
+        assert identity(**change) == run.identity
     other: list[dict[str, Any]] = [
         {"k": 4},
         {"seed": 1},
         {"objective": {"name": "vae"}},
         {"optimizer": {"name": "paper", "stages": 2}},
         {"arch": dataclasses.replace(base.arch, latents=[4, 2])},
+        {"init_from": {"k": 4}},
+        {"init_from": {"k": 5}},
     ]
-    found = {identity(dataclasses.replace(base, **change)) for change in other}
-    assert len(found | {identity(base)}) == len(other) + 1
-    smaller = dataclasses.replace(dataset, train=dataset.train[:-1])
-    assert experiment.identity_of(base, components, smaller) != identity(base)
+    found = {identity(**change) for change in other}
+    assert len(found | {run.identity}) == len(other) + 1
+    smaller = dataclasses.replace(run.dataset, train=run.dataset.train[:-1])
+    assert dataclasses.replace(run, dataset=smaller).identity != run.identity
 
 
 def test_evaluation_adds_rows_once_and_writes_each_images_estimate(copied: Path) -> None:

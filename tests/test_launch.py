@@ -42,7 +42,7 @@ class Result:
     def as_dict(self):
         return {"folder": f"runs/{self.k}", "passes": 1, "bound": -1.5, "valid_bound": None}
 
-def run(config):
+def run(config, wait=False):
     print(f"running k={config.k}", file=sys.stderr)
     if config.k == 13:
         raise NonFiniteError("the bound is nan\\nat step 7")

@@ -54,6 +54,8 @@ class Dataset:
 class Source(Protocol):
     """A frozen dataclass of a data set's options that can load it."""
 
+    def __hash__(self) -> int: ...
+
     def load(self) -> Dataset:
         """Return the data set, from files if they are there, else downloaded and verified."""
         ...

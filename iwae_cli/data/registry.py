@@ -1,6 +1,7 @@
 """The data sets by name, and what one says of itself."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from iwae_cli.config import build, unknown
@@ -40,6 +41,12 @@ def find(values: Mapping[str, Any]) -> Source:
     if name not in SOURCES:
         raise ConfigError(unknown("dataset", name, SOURCES))
     return build(SOURCES[name], values, where="dataset")
+
+
+@lru_cache(maxsize=2)
+def loaded(source: Source) -> Dataset:
+    """Return a source's data set; what reads it again in this process shares it."""
+    return source.load()
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:

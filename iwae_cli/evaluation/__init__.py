@@ -1,1 +1,1 @@
-"""What a trained model is worth: likelihood and active units."""
+"""What a trained model is worth: likelihood, active units, encodings, pictures."""

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from iwae_cli.models.importance import effective_sample_size, log_mean_exp
+from iwae_cli.models.importance import ImportanceSample, effective_sample_size, log_mean_exp
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.progress import ProgressReport
 from iwae_cli.randomness import BLOCK, EvaluationNoise
@@ -128,11 +128,22 @@ def log_likelihoods(
     ]
 
 
-@torch.inference_mode()
 def log_weights(
     model: IWAE, x: Images, noise: EvaluationNoise, *, first_image: int, k: int, rows: int
 ) -> torch.Tensor:
     """Return log w of the first k samples of each image, float64, on the CPU, [k, B].
+
+    The arguments are those of `importance_samples`.
+    """
+    samples = importance_samples(model, x, noise, first_image=first_image, k=k, rows=rows)
+    return torch.cat([sample.log_w.cpu().double() for sample in samples])
+
+
+@torch.inference_mode()
+def importance_samples(
+    model: IWAE, x: Images, noise: EvaluationNoise, *, first_image: int, k: int, rows: int
+) -> Iterator[ImportanceSample]:
+    """Yield the first k samples of each image in chunks of at most k, on the model's device.
 
     Args:
         model: On any device.
@@ -145,14 +156,12 @@ def log_weights(
     parameter = next(model.parameters())
     inputs = torch.from_numpy(x).to(parameter)
     chunk = max(1, min(BLOCK, rows // len(x)))
-    parts = []
     for block in range(math.ceil(k / BLOCK)):
         layers = noise.draw(first_image, len(x), block)
         needed = min(BLOCK, k - block * BLOCK)
         for begin in range(0, needed, chunk):
             part = [h[begin : min(begin + chunk, needed)].to(parameter) for h in layers]
-            parts.append(model.importance_sample(inputs, part).log_w.double().cpu())
-    return torch.cat(parts)
+            yield model.importance_sample(inputs, part)
 
 
 def warn_of_few_samples(row: dict[str, Any]) -> None:

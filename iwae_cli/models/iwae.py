@@ -114,6 +114,23 @@ class IWAE(nn.Module):
             log_q = log_q + layer(below).log_density(h)
         return log_q
 
+    def generate(self, noise: Sequence[Tensor]) -> Tensor:
+        """Return Bernoulli means of the pixels, [..., D], at a draw of h from the prior p(h).
+
+        h_L is the noise of the last layer itself, h_l = mean(h_{l+1}) + std(h_{l+1}) * noise_l.
+
+        Args:
+            noise: Standard normal noise of each stochastic layer, [..., H].
+        """
+        h = noise[-1]
+        for level in range(len(noise) - 1, 0, -1):
+            h = self.generative[level](h).transform(noise[level - 1])
+        return self.pixel_means(h)
+
+    def pixel_means(self, h: Tensor) -> Tensor:
+        """Return E[x | h_1], in (0, 1), [..., D], of first-layer latents `h` [..., H]."""
+        return torch.sigmoid(self.generative[0](h))
+
     def accumulate_gradients(
         self,
         x: Tensor,

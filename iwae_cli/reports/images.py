@@ -12,7 +12,7 @@ from iwae_cli.reports.reading import Arrays
 
 Images = NDArray[Any]
 
-GREY = 0.25
+GREY = 0.5
 COLUMNS = 10
 # Densities are shown where one of them exceeds this part of its highest value.
 VISIBLE = 0.003
@@ -31,8 +31,8 @@ def mosaic(images: Images, *, columns: int = COLUMNS, background: float) -> Imag
 
 
 def draw_grey(panel: Axes, picture: Images, title: str) -> None:
-    """Show a picture with 0 as white and 1 as black, pixel by pixel."""
-    panel.imshow(1 - picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    """Show a picture with 0 as black and 1 as white, pixel by pixel."""
+    panel.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     panel.set_title(title, fontsize=10)
     panel.set_axis_off()
 
@@ -68,7 +68,7 @@ def reconstructions(pictures: Arrays) -> Figure:
         part = slice(first, first + COLUMNS)
         both = np.concatenate([padded(originals[part]), padded(made[part])])
         rows.append(mosaic(both, background=GREY))
-    gap = np.zeros((3, rows[0].shape[1]))
+    gap = np.ones((3, rows[0].shape[1]))
     canvas = np.concatenate([piece for row in rows for piece in (row, gap)][:-1])
     height, width = canvas.shape
     figure = Figure(figsize=(6, 0.4 + 6 * height / width), layout="constrained")
@@ -79,7 +79,7 @@ def reconstructions(pictures: Arrays) -> Figure:
 def padded(images: Images) -> Images:
     """Return images [n, H, W] with white ones added up to a whole row."""
     lacking = max(0, COLUMNS - len(images))
-    return np.concatenate([images, np.zeros((lacking, *images.shape[1:]))])
+    return np.concatenate([images, np.ones((lacking, *images.shape[1:]))])
 
 
 def weights(pictures: Arrays) -> Figure:

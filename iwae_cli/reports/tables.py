@@ -31,15 +31,14 @@ def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def identity_keys(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the flattened keys of a config that can change the parameters it ends with."""
-    skipped = [f.name for f in fields(Config) if f.metadata.get("identity") is False]
-    skipped += [f"arch.{f.name}" for f in fields(Arch) if f.metadata.get("identity") is False]
-    flat = flattened({key: value for key, value in config.items() if value is not None})
-    return {
-        key: value
-        for key, value in flat.items()
-        if key not in skipped and not key.startswith("then.")
-    }
+    """Return the flattened keys of a config, and of its parents, that change the parameters."""
+    skipped = {f.name for f in fields(Config) if f.metadata.get("identity") is False}
+    unnamed = {f.name for f in fields(Arch) if f.metadata.get("identity") is False}
+    own = {key: node for key, node in config.items() if key not in skipped and node is not None}
+    own["arch"] = {key: value for key, value in config["arch"].items() if key not in unnamed}
+    if config.get("init_from"):
+        own["init_from"] = identity_keys(config["init_from"])
+    return flattened(own)
 
 
 def protocol_keys(run: Run) -> dict[str, Any]:

@@ -1,0 +1,124 @@
+"""Images turned into latents: means of the recognition network, and samples of the posterior."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from iwae_cli.evaluation.likelihood import COPIES, MEMORY_BYTES, Images, importance_samples
+from iwae_cli.models.importance import effective_sample_size, normalised_weights
+from iwae_cli.models.iwae import IWAE
+from iwae_cli.progress import ProgressReport
+from iwae_cli.randomness import BLOCK, EvaluationNoise
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Latents of N images, in the precision of the model; a tuple has an array for each layer.
+
+    Attributes:
+        means: E_q[h_l | x], [N, H]: exact in the first stochastic layer, above it the mean over
+            the k draws of the layer below, without importance weights.
+        samples: Of the posterior p(h | x) as k grows, [N, S, H]; the layers of one sample belong
+            together.
+        ess: Effective sample size of the k draws, in [1, k], float64, [N].
+    """
+
+    means: tuple[Array, ...]
+    samples: tuple[Array, ...]
+    ess: NDArray[np.float64]
+
+
+def encode(
+    model: IWAE,
+    images: Images,
+    *,
+    k: int,
+    samples: int,
+    noise: EvaluationNoise,
+    dynamic: bool,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Encoding:
+    """Return posterior means and samples resampled by importance weights for each image.
+
+    Sampling-importance-resampling (Rubin 1988): of k draws from q(h | x), `samples` are chosen
+    with replacement, draw i with probability w_i / sum_j w_j; at k = 1 they are samples of q.
+    The result depends on the noise alone; `memory_bytes` changes it by rounding.
+
+    Args:
+        model: On any device.
+        images: In [0, 1], [N, D].
+        k: Draws of q an image.
+        samples: Samples to keep of an image, S.
+        noise: Source of binarisation, noise and choice.
+        dynamic: Binarise the images once; else they are used as they are.
+        memory_bytes: Budget for the largest activations.
+    """
+    widest = max(p.shape[0] for p in model.parameters())
+    rows = max(1, memory_bytes // (COPIES * 4 * widest))
+    held = 4 * COPIES * sum(model.latents) * max(k, samples)
+    batch = max(1, min(rows // BLOCK, memory_bytes // held, len(images)))
+    parts = []
+    with ProgressReport("encode", total=len(images)) as report:
+        for first in range(0, len(images), batch):
+            x = images[first : first + batch]
+            x = noise.binarise(x, first) if dynamic else x
+            parts.append(encode_batch(model, x, noise, first, k=k, samples=samples, rows=rows))
+            if report.due():
+                done = first + len(x)
+                report.update(done, f"image {done:,}/{len(images):,}")
+    layers = range(len(model.latents))
+    return Encoding(
+        tuple(np.concatenate([part.means[level] for part in parts]) for level in layers),
+        tuple(np.concatenate([part.samples[level] for part in parts]) for level in layers),
+        np.concatenate([part.ess for part in parts]),
+    )
+
+
+@torch.inference_mode()
+def encode_batch(
+    model: IWAE,
+    x: Images,
+    noise: EvaluationNoise,
+    first_image: int,
+    *,
+    k: int,
+    samples: int,
+    rows: int,
+) -> Encoding:
+    """Return the encoding of binary images `x` [B, D], the first of which is `first_image`."""
+    inputs = torch.from_numpy(x).to(next(model.parameters()))
+    log_w, latents = [], []
+    means = [model.posterior_means(inputs).cpu().double()]
+    means += [means[0].new_zeros(len(x), H) for H in model.latents[1:]]
+    for drawn in importance_samples(model, x, noise, first_image=first_image, k=k, rows=rows):
+        log_w.append(drawn.log_w.cpu().double())
+        latents.append([h.cpu() for h in drawn.latents])
+        for level, below in enumerate(drawn.latents[:-1], start=1):
+            means[level] += model.recognition[level](below).mean.cpu().double().sum(0) / k
+    weights = torch.cat(log_w)
+    chosen = resampled(weights, noise.uniform(first_image, len(x), samples))
+    image = torch.arange(len(x)).unsqueeze(1)
+    return Encoding(
+        tuple(mean.to(inputs.dtype).numpy() for mean in means),
+        tuple(torch.cat(layer)[chosen, image].numpy() for layer in zip(*latents, strict=True)),
+        effective_sample_size(weights).numpy(),
+    )
+
+
+def resampled(log_w: torch.Tensor, uniform: NDArray[np.float64]) -> torch.Tensor:
+    """Return the indices of draws chosen with probability w_i / sum_j w_j, [B, S].
+
+    Index i is chosen by a number u with sum_{j<i} w_j <= u sum_j w_j < sum_{j<=i} w_j.
+
+    Args:
+        log_w: Unnormalised log weights, float64, [k, B].
+        uniform: In [0, 1), [B, S].
+    """
+    cumulative = normalised_weights(log_w).cumsum(0).T.contiguous()
+    cumulative = cumulative / cumulative[:, -1:]
+    return torch.searchsorted(cumulative, torch.from_numpy(uniform), right=True)

@@ -1,0 +1,131 @@
+"""What a run would take: its state, the time left on this machine, the disk."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from filelock import FileLock, Timeout
+
+from iwae_cli import checkpoint
+from iwae_cli.config import Config
+from iwae_cli.evaluation.likelihood import log_likelihoods
+from iwae_cli.experiment import default_threads, new_trainer
+from iwae_cli.judgement import stored_row
+from iwae_cli.prepare import Run, prepare
+from iwae_cli.training import Trainer
+
+STEPS = 4
+IMAGES = 2
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A run that would be carried out, as `iwae train --dry-run` lists it."""
+
+    run: str
+    state: str
+    passes_done: int
+    passes: int
+    seconds: float
+    bytes: int
+
+
+def forecasts(configs: Iterable[Config]) -> list[Forecast]:
+    """Return the forecast of each run and of each parent, every run once, parents first.
+
+    Args:
+        configs: Checked configs.
+    """
+    forecaster, found = Forecaster(), dict[str, Forecast]()
+    for settings in configs:
+        torch.set_num_threads(settings.threads or default_threads())
+        chain = [prepare(settings)]
+        while parent := chain[0].parent:
+            chain.insert(0, parent)
+        for run in chain:
+            if run.identity not in found:
+                found[run.identity] = forecaster.forecast(run)
+    return list(found.values())
+
+
+class Forecaster:
+    """Forecasts runs; what takes equally long is measured once, by a few real steps."""
+
+    def __init__(self) -> None:
+        self._measured: dict[str, float] = {}
+
+    def forecast(self, run: Run) -> Forecast:
+        """Return the state of a run, and the time and disk until it and its follow-ups are done."""
+        trainer = new_trainer(run)
+        schedule, steps = run.components.schedule, trainer.steps_per_pass
+        done, state = 0, "new"
+        if run.folder.checkpoint.exists():
+            done = checkpoint.load(run.folder.checkpoint)["training"]["pass_index"]
+            state = "finished" if done >= schedule.total_passes else "interrupted"
+        if state != "finished" and is_running(run):
+            state = "running"
+        left = [schedule.k_at(i, run.settings.k) for i in range(done, schedule.total_passes)]
+        seconds = sum(
+            left.count(k) * steps * self._step_seconds(run, trainer, k) for k in sorted(set(left))
+        )
+        seconds += self._evaluation_seconds(run, trainer, done)
+        return Forecast(
+            run.folder.path.name, state, done, schedule.total_passes, seconds, disk(run, trainer)
+        )
+
+    def _step_seconds(self, run: Run, trainer: Trainer, k: int) -> float:
+        schedule = run.components.schedule
+        key = f"{costs(run)} {run.settings.objective} {schedule.batch_size} {k}"
+        if key not in self._measured:
+            trainer.k, trainer.pass_index = k, schedule.total_passes - 1
+            self._measured[key] = median(timed(trainer.step) for _ in range(STEPS))
+        return self._measured[key]
+
+    def _evaluation_seconds(self, run: Run, trainer: Trainer, done: int) -> float:
+        total, steps = 0.0, run.components.schedule.total_passes * trainer.steps_per_pass
+        images = run.dataset.test
+        for k in run.settings.then.eval:
+            row = {"steps": steps, "k": k, "split": "test", "images": len(images)}
+            if stored_row(run.folder, {**row, "seed": 0, "estimator": "L_k"}):
+                continue
+            key = f"{costs(run)} evaluation {k}"
+            if key not in self._measured:
+                self._measured[key] = log_likelihoods(
+                    trainer.model, images[:IMAGES], ks=[k], dynamic=trainer.dynamic
+                )[0].seconds
+            total += self._measured[key] / min(IMAGES, len(images)) * len(images)
+        return total
+
+
+def costs(run: Run) -> str:
+    """Return what the cost of one sample of one image depends on."""
+    arch = run.settings.arch
+    return f"{run.dataset.train.shape[1]} {arch.latents} {arch.hidden} {run.device}"
+
+
+def timed(step: Callable[[], None]) -> float:
+    """Return the seconds that one call takes."""
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def is_running(run: Run) -> bool:
+    """Return whether another process holds the run."""
+    path = run.folder.path / ".lock"
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def disk(run: Run, trainer: Trainer) -> int:
+    """Return about how many bytes the run folder needs, with room for a second checkpoint."""
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    checkpoint_bytes = 4 * (3 * parameters + len(run.dataset.train))  # with two moments each
+    return 2 * checkpoint_bytes + 8 * len(run.dataset.test) * len(run.settings.then.eval)

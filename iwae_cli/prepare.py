@@ -1,0 +1,94 @@
+"""A config with all that it names, found and loaded: identity, folder, parents."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from iwae_cli import config
+from iwae_cli.components import Components, components_of, device_of, resolved
+from iwae_cli.config import Config
+from iwae_cli.data import registry
+from iwae_cli.data.dataset import Dataset
+from iwae_cli.errors import ConfigError
+from iwae_cli.run_folder import RunFolder
+
+
+def validate(settings: Config) -> None:
+    """Check everything of a config that needs neither data nor time.
+
+    Raises:
+        ConfigError: One line with what is wrong.
+    """
+    components = components_of(settings)
+    device_of(settings.device)
+    if parent := settings.parent():
+        validate(parent)
+        own, other = components.schedule, components_of(parent).schedule
+        if own.algorithm is not other.algorithm:
+            raise ConfigError(
+                f"optimizer {own.name} cannot carry on the state of init_from.optimizer "
+                f"{other.name}; name one of the same kind"
+            )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A config with all that it names, found and loaded."""
+
+    settings: Config
+    components: Components
+    dataset: Dataset
+    device: torch.device
+    parent: "Run | None"
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 over all that can change the run's parameters, in hex."""
+        parts = {
+            **config.identity_fields(self.settings),
+            "dataset": self.dataset.content_hash,
+            "arch": config.identity_fields(self.settings.arch),
+            "objective": config.identity_fields(self.components.objective),
+            "optimizer": config.identity_fields(self.components.schedule),
+        }
+        if self.parent:
+            parts["init_from"] = self.parent.identity
+        return config.identity(parts)
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        """The folder named after what the run is; it need not exist."""
+        settings = self.settings
+        name = (
+            f"{self.dataset.name}-{settings.arch.name}-{settings.objective['name']}"
+            f"-k{settings.k}-seed{settings.seed}-{self.identity[:8]}"
+        )
+        return RunFolder(Path(settings.outputs) / "runs" / name)
+
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """The config with every option of every component, as plain types."""
+        plain = resolved(self.settings, self.components)
+        return {**plain, "init_from": self.parent.plain if self.parent else None}
+
+
+def prepare(settings: Config) -> Run:
+    """Return a config with its components, data and device, and with those of its parents.
+
+    Raises:
+        ConfigError: A value that cannot be run.
+        DataError: The data set is missing or damaged.
+    """
+    components = components_of(settings)
+    dataset = registry.loaded(components.source)
+    parent = settings.parent()
+    return Run(
+        settings,
+        components,
+        dataset,
+        device_of(settings.device),
+        prepare(parent) if parent else None,
+    )

@@ -1,0 +1,43 @@
+"""What a run says while it trains: its log file, and what to do when it ends early."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from iwae_cli.errors import IwaeError, NonFiniteError, Stopped
+from iwae_cli.run_folder import RunFolder
+
+log = logging.getLogger("iwae")
+
+
+@contextmanager
+def hints(folder: RunFolder) -> Iterator[None]:
+    """Add what to do next to the errors that end a training run."""
+    try:
+        yield
+    except Stopped as error:
+        error.args = (f"{error}; run the same command again to resume {folder.path}",)
+        raise
+    except NonFiniteError as error:
+        kept = f"; {folder.checkpoint} is the last good one" if folder.checkpoint.exists() else ""
+        raise NonFiniteError(f"{error}{kept}; a lower optimizer.learning_rate may help") from None
+
+
+@contextmanager
+def log_file(folder: RunFolder) -> Iterator[None]:
+    """Copy the log, progress included, to the run's train.log, and the error that ends it."""
+    handler = logging.FileHandler(folder.log)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    try:
+        yield
+    except IwaeError as error:
+        severity = logging.WARNING if isinstance(error, Stopped) else logging.ERROR
+        handler.handle(log.makeRecord("iwae", severity, "", 0, str(error), (), None))
+        raise
+    finally:
+        log.setLevel(level)
+        log.removeHandler(handler)
+        handler.close()
