@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 LISTED = {"run": "run", "state": "state", "data": "data", "objective": "objective", "k": "k"}
 LISTED |= {"seed": "seed", "progress": "passes", "nll": "NLL", "eval_k": "by k"}
+LISTED |= {"parent": "started from"}
 
 folder_to_read = click.argument("folder", type=FOLDER, default="outputs")
 
@@ -89,6 +90,7 @@ def listed(found: Sequence["Run"]) -> list[dict[str, Any]]:
         rows.append(
             {name: score[name] for name in names}
             | {
+                "parent": score["parent"] or None,
                 "total_passes": run.total_passes,
                 "progress": f"{run.passes}/{run.total_passes or '?'}",
                 "nll": score["eval_nll"] if evaluated else None,

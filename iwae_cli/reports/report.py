@@ -35,6 +35,7 @@ RUN_COLUMNS = {
     "hardware": "hardware",
     "commit": "commit",
     "protocol": "protocol",
+    "parent": "started from",
 }
 
 
