@@ -1,6 +1,21 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 WORKERS ?= 2
+PROFILE ?= quick
+
+# What the profiles change in experiment=table1, table2 and table3
+RUNS = outputs/$(PROFILE)
+TABLE1.quick = dataset=digits optimizer.stages=5
+TABLE2.quick = dataset=digits +init_from.optimizer.stages=5 optimizer.passes=81
+TABLE1.fast = optimizer=fast
+TABLE2.fast = init_from.optimizer.name=fast optimizer.batch_size=100 optimizer.passes=40
+TABLE3.fast = optimizer=fast
+TABLE1.paper = optimizer=paper
+TABLE2.paper = optimizer=constant
+TABLE3.paper = optimizer=paper
+TABLE1 = $(if $(TABLE1.$(PROFILE)),outputs=$(RUNS) $(TABLE1.$(PROFILE)))
+TABLE2 = $(if $(TABLE2.$(PROFILE)),outputs=$(RUNS) $(TABLE2.$(PROFILE)))
+TABLE3 = $(if $(TABLE3.$(PROFILE)),outputs=$(RUNS) $(TABLE3.$(PROFILE)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup format lint test test-slow bench reproduce
@@ -30,7 +45,15 @@ test: setup ## the tests, under two minutes on two cores
 test-slow: setup ## the tests that train models for minutes
 	$(BIN)/pytest -m slow
 
-reproduce: setup ## train, evaluate and count active units on the embedded digits
-	$(BIN)/iwae train dataset=digits objective=iwae k=50 optimizer.stages=5
-	$(BIN)/iwae eval
-	$(BIN)/iwae active-units --check
+reproduce: setup ## the paper's tables; PROFILE=quick (default), fast or paper
+	@test -n "$(strip $(TABLE1))" || { echo "PROFILE=$(PROFILE): there are quick, fast and paper" >&2; exit 2; }
+	@echo "== what will run, and how long it takes on this machine"
+	$(BIN)/iwae train --dry-run experiment=table1 $(TABLE1)
+	$(BIN)/iwae train --dry-run experiment=table2 $(TABLE2)
+	$(if $(TABLE3),$(BIN)/iwae train --dry-run experiment=table3 $(TABLE3))
+	@echo "== table 1"
+	$(BIN)/iwae train experiment=table1 $(TABLE1)
+	@echo "== table 2"
+	$(BIN)/iwae train experiment=table2 $(TABLE2)
+	$(if $(TABLE3),$(BIN)/iwae train experiment=table3 $(TABLE3))
+	$(BIN)/iwae report $(RUNS)

@@ -121,7 +121,7 @@ def launch(overrides: Sequence[str], *, multirun: bool, config_dir: str | None =
     log.info("sweep of %d runs", len(todo.points))
     with tempfile.TemporaryDirectory(prefix="iwae-") as folder:
         there = [*overrides, f"hydra.sweep.dir='{folder}'"]
-        with StopSignals() as signals:
+        with StopSignals(forward=True) as signals:
             try:
                 _hydra_main(_job, there, multirun=multirun, config_dir=config_dir)
             except Exception:
@@ -192,8 +192,12 @@ def _job(values: DictConfig) -> None:
         log_to_stderr()
     log.info("run %d of the sweep: %s", HydraConfig.get().job.num + 1, name)
     try:
-        with StopSignals():
+        with StopSignals() as signals:
+            if signals.received is not None:
+                return
             result = experiment.run(parse(_plain(values)), wait=True)
+            if signals.received is not None:
+                stopped.touch()
         outcome: dict[str, Any] = {"result": result.as_dict()}
     except Stopped as error:
         stopped.touch()

@@ -1,5 +1,6 @@
 """Ending long work cleanly on Ctrl-C or SIGTERM."""
 
+import multiprocessing
 import signal
 import threading
 from types import FrameType, TracebackType
@@ -9,13 +10,15 @@ from typing import Any, ClassVar
 class StopSignals:
     """While entered, SIGINT and SIGTERM are noted in `received`; a second SIGINT ends at once.
 
-    One that is entered inside another starts with what the outer one has received.
+    One that is entered inside another starts with what the outer one has received. With `forward`,
+    SIGTERM goes on to the processes that this one started; Ctrl-C reaches them by itself.
     """
 
     _entered: ClassVar[list["StopSignals"]] = []
 
-    def __init__(self) -> None:
+    def __init__(self, *, forward: bool = False) -> None:
         self.received: int | None = None
+        self.forward = forward
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignals":
@@ -31,6 +34,9 @@ class StopSignals:
         for entered in self._entered:
             entered.received = number
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self.forward and number == signal.SIGTERM:
+            for child in multiprocessing.active_children():
+                child.terminate()
 
     def __exit__(
         self,

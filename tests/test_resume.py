@@ -18,7 +18,9 @@ from iwae_cli import checkpoint
 RUN = tiny_run("optimizer.stages=4", "k=5", "checkpoint_seconds=0.05", "validate_passes=7")
 
 
-def start(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+def start(
+    folder: Path, environment: dict[str, str], *arguments: str, new_session: bool = False
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "iwae_cli", *arguments],
         cwd=folder,
@@ -26,6 +28,7 @@ def start(folder: Path, environment: dict[str, str], *arguments: str) -> subproc
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=new_session,
     )
 
 
@@ -117,3 +120,22 @@ def test_a_finished_run_is_recognised(iwae: Command, tmp_path: Path) -> None:
     assert again.returncode == 0
     assert "finished" in again.stdout + again.stderr
     assert (only_run(tmp_path) / "checkpoint.pt").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_parallel_sweep_and_every_run_of_it_is_saved(
+    tmp_path: Path, environment: dict[str, str], number: int
+) -> None:
+    """Ctrl-C goes to every process of the terminal's foreground group; SIGTERM to one alone."""
+    sweep = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "k=5,6,7,8"]
+    process = start(tmp_path, environment, *RUN, *sweep, new_session=True)
+    deadline = time.monotonic() + 90
+    while len(list(tmp_path.glob("outputs/runs/*/checkpoint.pt"))) < 2:
+        assert time.monotonic() < deadline, "no two runs were saved in 90 seconds"
+        time.sleep(0.05)
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, log
+    assert "Traceback" not in log
+    assert log.count("all saved; run the same command again to resume") == 2
+    assert len(list(tmp_path.glob("outputs/runs/*"))) == 2, "no further run was started"
