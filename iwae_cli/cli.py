@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iwae_cli import __version__, model_cli, process, terminal
+from iwae_cli import __version__, model_cli, process, results_cli, terminal
 from iwae_cli.completion import overrides_completed
 from iwae_cli.errors import SweepError, UsageError
 from iwae_cli.options import as_json, checkpoint, checkpoints, counts, device, seed, split
@@ -248,5 +248,5 @@ def data(name: str | None, options: tuple[str, ...], as_json: bool) -> None:
     terminal.print_table([{"split": key} | row for key, row in splits.items()], terminal.DESCRIBED)
 
 
-for command in (model_cli.sample, model_cli.encode):
+for command in (model_cli.sample, model_cli.encode, results_cli.report, results_cli.runs):
     main.add_command(command)

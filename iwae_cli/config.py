@@ -132,9 +132,7 @@ class Config:
         if self.init_from is None:
             return None
         own = dataclasses.asdict(self)
-        return parse(
-            {**own, "then": {}, **self.init_from, "init_from": self.init_from.get("init_from")}
-        )
+        return parse({**own, **self.init_from, "init_from": self.init_from.get("init_from")})
 
 
 def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 import iwae_cli
-from iwae_cli.data.dataset import Dataset
+from iwae_cli.config import FORMAT_VERSION
+from iwae_cli.data.dataset import SPLITS, Dataset
 
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "pandas", "scipy", "scikit-learn")
 
@@ -34,7 +35,12 @@ def describe_environment(dataset: Dataset, device: torch.device) -> dict[str, An
         "python": platform.python_version(),
         "system": platform.platform(),
         "packages": {name: version(name) for name in PACKAGES},
-        "data": {"label": dataset.label, "hash": dataset.content_hash},
+        "format": FORMAT_VERSION,
+        "data": {
+            "label": dataset.label,
+            "hash": dataset.content_hash,
+            "images": {name: len(dataset.split(name)) for name in SPLITS},
+        },
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 

@@ -42,6 +42,10 @@ class SweepError(IwaeError):
     """One or more runs of a sweep failed; the others were carried out."""
 
 
+class ReportError(IwaeError):
+    """Files that a report could not read; what it could read is written."""
+
+
 class Stopped(IwaeError):  # noqa: N818  (not a fault: the user's own request)
     """Training ended on SIGINT or SIGTERM after its state was saved."""
 

@@ -78,7 +78,8 @@ def run(settings: Config, *, wait: bool = False) -> RunResult:
     torch.set_num_threads(settings.threads or default_threads())
     prepared = prepare(settings)
     result = train(prepared, wait=wait)
-    follow_up(prepared)
+    for one in prepared.chain():
+        follow_up(one)
     return result
 
 
@@ -125,7 +126,9 @@ def train_locked(trainer: Trainer, run: Run) -> None:
     """Train in a folder that this process holds, and save as the config says."""
     log.info("%s %s", "resuming" if trainer.steps else "training", run.folder.path)
     run.folder.write_config(run.plain)
-    run.folder.write_environment(describe_environment(run.dataset, run.device))
+    environment = describe_environment(run.dataset, run.device)
+    environment |= {"identity": run.identity, "total_passes": trainer.schedule.total_passes}
+    run.folder.write_environment(environment)
     run.folder.write_metrics(trainer.metrics)
     trainer.run(
         save=lambda: checkpoint.save(run.folder.checkpoint, content_of(trainer, run)),

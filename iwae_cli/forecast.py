@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from statistics import median
 
 import torch
-from filelock import FileLock, Timeout
 
 from iwae_cli import checkpoint
 from iwae_cli.config import Config
@@ -41,10 +40,7 @@ def forecasts(configs: Iterable[Config]) -> list[Forecast]:
     forecaster, found = Forecaster(), dict[str, Forecast]()
     for settings in configs:
         torch.set_num_threads(settings.threads or default_threads())
-        chain = [prepare(settings)]
-        while parent := chain[0].parent:
-            chain.insert(0, parent)
-        for run in chain:
+        for run in prepare(settings).chain():
             if run.identity not in found:
                 found[run.identity] = forecaster.forecast(run)
     return list(found.values())
@@ -64,7 +60,7 @@ class Forecaster:
         if run.folder.checkpoint.exists():
             done = checkpoint.load(run.folder.checkpoint)["training"]["pass_index"]
             state = "finished" if done >= schedule.total_passes else "interrupted"
-        if state != "finished" and is_running(run):
+        if state != "finished" and run.folder.is_locked():
             state = "running"
         left = [schedule.k_at(i, run.settings.k) for i in range(done, schedule.total_passes)]
         seconds = sum(
@@ -110,18 +106,6 @@ def timed(step: Callable[[], None]) -> float:
     start = time.perf_counter()
     step()
     return time.perf_counter() - start
-
-
-def is_running(run: Run) -> bool:
-    """Return whether another process holds the run."""
-    path = run.folder.path / ".lock"
-    if not path.exists():
-        return False
-    try:
-        with FileLock(path, timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def disk(run: Run, trainer: Trainer) -> int:

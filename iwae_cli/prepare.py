@@ -74,6 +74,10 @@ class Run:
         plain = resolved(self.settings, self.components)
         return {**plain, "init_from": self.parent.plain if self.parent else None}
 
+    def chain(self) -> list["Run"]:
+        """Return the run behind its parent, its parent's parent and so on, the oldest first."""
+        return [*(self.parent.chain() if self.parent else []), self]
+
 
 def prepare(settings: Config) -> Run:
     """Return a config with its components, data and device, and with those of its parents.

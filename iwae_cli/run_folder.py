@@ -53,6 +53,19 @@ class RunFolder:
                 f"{self.path} is in use by another process; wait for it or end it"
             ) from None
 
+    def is_locked(self) -> bool:
+        """Whether a process holds the run; nothing is created, not even where there is no lock."""
+        path = self.path / ".lock"
+        if not path.exists():
+            return False
+        try:
+            with FileLock(path, timeout=0, is_singleton=False):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a read-only copy of a run: nobody trains there
+            return False
+
     @contextmanager
     def results_lock(self) -> Iterator[None]:
         """Hold the tables of results while they are read and written again."""

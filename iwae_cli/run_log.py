@@ -27,14 +27,15 @@ def hints(folder: RunFolder) -> Iterator[None]:
 def log_file(folder: RunFolder) -> Iterator[None]:
     """Copy the log, progress included, to the run's train.log, and the error that ends it."""
     handler = logging.FileHandler(folder.log)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = log.level
     log.addHandler(handler)
     log.setLevel(logging.DEBUG)
     try:
         yield
     except IwaeError as error:
-        handler.handle(log.makeRecord("iwae", logging.ERROR, "", 0, str(error), (), None))
+        severity = logging.WARNING if isinstance(error, Stopped) else logging.ERROR
+        handler.handle(log.makeRecord("iwae", severity, "", 0, str(error), (), None))
         raise
     finally:
         log.setLevel(level)

@@ -1,18 +1,23 @@
-"""Pictures: each function turns a finished table into a Figure."""
+"""Curves and histograms: each function turns a finished table into a Figure."""
 
 import io
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from iwae_cli.checkpoint import write_atomically
+from iwae_cli.reports.paper import objective_order
 
-COLOURS = ("#2f5d8a", "#c0623a", "#5a8a4b", "#7a5a8a")
+COLOURS = ("#2f5d8a", "#c0623a", "#5a8a4b", "#7a5a8a", "#8a7a2f", "#3a9a9a", "#b04a7a", "#666666")
+LINES = ("-", "--", ":", "-.")
 SMALLEST_VARIANCE = 1e-8
 DPI = 150
 GRID_PIXELS = 840  # a grid of images is about that wide
@@ -46,6 +51,104 @@ def activity_histogram(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def nll_against_k(cells: pd.DataFrame) -> Figure:
+    """Return test NLL against k, a panel for each architecture, with the paper's points.
+
+    Args:
+        cells: Cells of Table 1 or 3 of one data set and protocol; bars are the standard deviation
+            over seeds.
+    """
+    return panels_against_k(
+        cells, ours="nll", spread="sd", published="paper_nll", label="test NLL (nats per image)"
+    )
+
+
+def active_against_k(cells: pd.DataFrame) -> Figure:
+    """Return the active units of all layers together against k, a panel for each architecture.
+
+    Args:
+        cells: As `nll_against_k` takes.
+    """
+    own = cells.assign(ours=cells["active"].map(total), paper=cells["paper_active"].map(total))
+    figure = panels_against_k(own, ours="ours", published="paper", label="active units")
+    for panel in figure.axes:
+        panel.yaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def total(active: str) -> float:
+    """Return the sum over layers of active units such as `26+7`; NaN for an empty text."""
+    return sum(map(float, active.split("+"))) if active else float("nan")
+
+
+def panels_against_k(
+    cells: pd.DataFrame, *, ours: str, published: str, label: str, spread: str | None = None
+) -> Figure:
+    """Return a column of `cells` against k, a line an objective, a panel an architecture."""
+    filled = cells[cells[ours].notna()]
+    architectures = list(dict.fromkeys(zip(filled["layers"], filled["architecture"], strict=True)))
+    figure = Figure(figsize=(1 + 4.2 * len(architectures), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(architectures), squeeze=False)[0]
+    for panel, (layers, architecture) in zip(panels, architectures, strict=True):
+        own = cells[cells["architecture"] == architecture]
+        names = sorted(set(own["objective"]), key=objective_order)
+        for name, colour in zip(names, COLOURS * len(names), strict=False):
+            line = own[own["objective"] == name].sort_values("k")
+            known = line[line[ours].notna()]
+            errors = known[spread].fillna(0) if spread else None
+            style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 5}
+            title = f"{name.upper()}, ours"
+            panel.errorbar(known["k"], known[ours], yerr=errors, capsize=3, label=title, **style)
+            theirs = line[line[published].notna()]
+            if len(theirs):
+                hollow = {**style, "markerfacecolor": "white", "linestyle": ":"}
+                panel.plot(theirs["k"], theirs[published], label=f"{name.upper()}, paper", **hollow)
+        of = "layer" if layers == 1 else "layers"
+        panel.set_title(f"{layers} stochastic {of} ({architecture})", fontsize=10)
+        logarithmic_k(panel, sorted(set(own["k"])))
+    panels[0].set_ylabel(label)
+    panels[-1].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def logarithmic_k(panel: Axes, ks: list[int]) -> None:
+    """Give a panel a logarithmic axis of k with a tick at each k."""
+    panel.set_xscale("log")
+    panel.set_xticks(ks, [str(k) for k in ks])
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_xlabel("k (samples per image in training)")
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def training_curves(metrics: Mapping[str, pd.DataFrame]) -> Figure:
+    """Return minus the bound on training and held-out images against the pass.
+
+    Args:
+        metrics: metrics.csv of each run by the name it has in the legend.
+    """
+    figure = Figure(figsize=(7.5, 4), layout="constrained")
+    panel = figure.subplots()
+    for index, (name, table) in enumerate(metrics.items()):
+        style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "linewidth": 1.2}
+        pattern = LINES[index // len(COLOURS) % len(LINES)]
+        panel.plot(table["pass"], -table["train_bound"], pattern, label=name, **style)
+        held_out = table[table["valid_bound"].notna()]
+        panel.plot(held_out["pass"], -held_out["valid_bound"], "o", markersize=3, **style)
+    settled = pd.concat(
+        -table["train_bound"].iloc[len(table) // 20 :] for table in metrics.values()
+    )
+    held = pd.concat(-table["valid_bound"] for table in metrics.values())
+    low, high = min(settled.min(), held.min()), max(settled.quantile(0.99), held.max())
+    if low < high:
+        panel.set_ylim(low - 0.05 * (high - low), high + 0.15 * (high - low))
+    panel.set_xlabel("pass over the training images")
+    panel.set_ylabel("minus the bound (nats per image)")
+    panel.set_title("lines: training images; points: held-out images", fontsize=10)
+    panel.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    return figure
+
+
 def image_grid(images: NDArray[np.floating[Any]]) -> Figure:
     """Return a grid of grey images, black at 0 and white at 1, about as high as it is wide.
 
@@ -72,12 +175,24 @@ def image_grid(images: NDArray[np.floating[Any]]) -> Figure:
     return figure
 
 
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()
+
+
+def pdf(figure: Figure) -> bytes:
+    """Return a figure as PDF, the same bytes whenever it is drawn."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="pdf", dpi=300, metadata={"CreationDate": None})
+    return buffer.getvalue()
+
+
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, and the folder it belongs in."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, png(figure))
 
 
 def write_activity_histogram(csv: Path) -> Path:

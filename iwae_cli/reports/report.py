@@ -1,0 +1,164 @@
+"""A report: every run below a folder turned into tables, figures and a page."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from iwae_cli import __version__
+from iwae_cli.checkpoint import write_atomically
+from iwae_cli.errors import ReportError
+from iwae_cli.reports import differences, html, layout, plots
+from iwae_cli.reports.gallery import drawings
+from iwae_cli.reports.paper_tables import TABLES, cells_of, missing
+from iwae_cli.reports.reading import Run, RunReader, Unreadable
+from iwae_cli.reports.tables import runs_table, scores_table
+
+# Columns of the page's list of runs: key and heading
+RUN_COLUMNS = {
+    "run": "run",
+    "state": "state",
+    "data": "data",
+    "architecture": "latents",
+    "objective": "objective",
+    "k": "k",
+    "seed": "seed",
+    "passes": "passes",
+    "eval_nll": "test NLL",
+    "eval_k": "by k",
+    "eval_images": "images",
+    "eval_se_images": "se (images)",
+    "eval_se_mc": "se (MC)",
+    "active": "active",
+    "training_seconds": "seconds",
+    "hardware": "hardware",
+    "commit": "commit",
+    "protocol": "protocol",
+    "parent": "started from",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the runs below a folder came to.
+
+    Attributes:
+        runs: All that could be read.
+        scores: `tables.scores_table` of them.
+        cells: The cells of Tables 1, 2 and 3.
+        layouts: The tables as in the paper, by protocol, as `layout.laid_out` makes them.
+        differences: `differences.paired_differences`.
+        missing: A line for each group of cells without a number.
+        unreadable: Files that were left out.
+    """
+
+    runs: Sequence[Run]
+    scores: pd.DataFrame
+    cells: Mapping[int, pd.DataFrame]
+    layouts: Mapping[int, Mapping[str, pd.DataFrame]]
+    differences: pd.DataFrame
+    missing: Sequence[str]
+    unreadable: Sequence[Unreadable]
+
+
+def read_runs(folder: Path, *, arrays: bool) -> tuple[list[Run], list[Unreadable]]:
+    """Return the runs in or below a folder, and the files that could not be read.
+
+    Raises:
+        ReportError: There is no trace of a run.
+    """
+    reader = RunReader(arrays=arrays)
+    runs = reader.runs(folder)
+    if not runs and not reader.unreadable:
+        raise ReportError(
+            f"no run in or below {folder}; train one with 'iwae train', or name the folder that "
+            "holds runs"
+        )
+    return runs, reader.unreadable
+
+
+def report_of(folder: Path) -> Report:
+    """Return the report of every run in or below a folder; nothing is written.
+
+    Raises:
+        ReportError: There is no run that can be read.
+    """
+    runs, unreadable = read_runs(folder, arrays=True)
+    if not runs:
+        reasons = "; ".join(f"{path}: {reason}" for path, reason in unreadable)
+        raise ReportError(f"no run in or below {folder} could be read: {reasons}")
+    scores = scores_table(runs)
+    cells = {number: cells_of(number, scores) for number in TABLES}
+    return Report(
+        runs=runs,
+        scores=scores,
+        cells=cells,
+        layouts={number: layout.laid_out(number, cells[number]) for number in TABLES},
+        differences=differences.paired_differences(runs),
+        missing=[line for number in TABLES for line in missing(number, cells[number])],
+        unreadable=unreadable,
+    )
+
+
+def write(report: Report, output: Path) -> list[Path]:
+    """Write a report's tables, figures and page into a folder; return all files written."""
+    files, pictures = [], []
+    (output / "figures").mkdir(parents=True, exist_ok=True)
+    for name, text in texts(report):
+        files.append(written(output / name, text.encode()))
+    by_folder = {str(run.folder.path): run for run in report.runs}
+    for drawing in drawings(by_folder, report.scores, report.cells):
+        path = output / "figures" / drawing.name
+        image = plots.png(drawing.figure)
+        files.append(written(path.with_name(f"{path.name}.png"), image))
+        files.append(written(path.with_name(f"{path.name}.pdf"), plots.pdf(drawing.figure)))
+        pictures.append(html.Picture(drawing.section, drawing.title, image))
+    page = html.render(page_of(report, pictures))
+    files.append(written(output / "report.html", page.encode()))
+    return files
+
+
+def written(path: Path, content: bytes) -> Path:
+    """Write a file and return its path."""
+    write_atomically(path, content)
+    return path
+
+
+def texts(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield the name and content of every CSV, Markdown and LaTeX file of a report."""
+    yield "runs.csv", runs_table(report.runs).to_csv(index=False)
+    yield "differences.csv", report.differences.to_csv(index=False)
+    yield "differences.md", report.differences.to_markdown(index=False) + "\n"
+    for number in TABLES:
+        yield f"table{number}.csv", report.cells[number].to_csv(index=False)
+        yield f"table{number}.md", layout.markdown(number, report.layouts[number])
+        yield f"table{number}.tex", layout.latex(number, report.layouts[number])
+
+
+def page_of(report: Report, pictures: Sequence[html.Picture]) -> html.Page:
+    """Return the page of a report."""
+    tables = []
+    for number, protocols in report.layouts.items():
+        for protocol, table in protocols.items():
+            for data, part in layout.by_data(number, table).items():
+                title = layout.title(number, data, protocol)
+                tables.append(html.table_of(title, layout.flat(part)))
+    if len(report.differences):
+        tables.append(html.table_of(differences.TITLE, report.differences[differences.SHOWN]))
+    scores = report.scores
+    commits = [(commit or "")[:8] for commit in scores["commit"]]
+    runs = scores.assign(commit=commits)[list(RUN_COLUMNS)]
+    for column in ("eval_k", "eval_images"):
+        runs[column] = runs[column].astype("Int64").astype(object)
+    runs["training_seconds"] = runs["training_seconds"].round().astype(int)
+    tables.append(html.table_of("Runs", runs.rename(columns=RUN_COLUMNS)))
+    return html.Page(
+        title="Importance weighted autoencoders: report",
+        lead=f"{len(report.runs)} runs, read by iwae {__version__}. A click on a heading sorts.",
+        tables=tables,
+        note=layout.NOTE,
+        missing=report.missing,
+        unreadable=[f"{path}: {reason}" for path, reason in report.unreadable],
+        pictures=pictures,
+    )

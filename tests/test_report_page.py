@@ -1,0 +1,129 @@
+"""report.html in a real browser: it opens from disk, and a click on a heading sorts."""
+
+import json
+import re
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iwae_cli.reports.html import Page, Picture, Table, render
+
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+DRIVER = shutil.which("chromedriver")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c63f8"
+    "0f00010101001bb6ee560000000049454e44ae426082"
+)
+ROWS = [["9.50 ± 0.10 (3)", "b", "–"], ["10.20 (25)", "a", "+0.30"], ["–", "c", "-0.10"]]
+
+
+def page(**changes: Any) -> Page:
+    content: dict[str, Any] = {
+        "title": "A report",
+        "lead": "Three runs.",
+        "tables": [Table("Table", ["NLL", "name", "difference"], ROWS)],
+        "note": "A note.",
+        "missing": ["one cell"],
+        "unreadable": ["<b>file</b>: reason"],
+        "pictures": [Picture("Samples", "A picture", PIXEL)],
+    }
+    return Page(**{**content, **changes})
+
+
+def test_the_page_needs_no_other_file_and_no_network() -> None:
+    text = render(page())
+    assert re.findall(r"(?:src|href)=\"(?!data:)", text) == []
+    assert "://" not in text
+    assert "@import" not in text
+    assert "url(" not in text
+    assert text.count("data:image/png;base64,") == 1
+
+
+def test_what_runs_say_is_text_and_not_markup() -> None:
+    assert "&lt;b&gt;file&lt;/b&gt;" in render(page())
+
+
+class Browser:
+    """Headless Chromium through chromedriver's own HTTP interface."""
+
+    def __init__(self, port: int, profile: Path) -> None:
+        self.url = f"http://127.0.0.1:{port}/session"
+        options = {"binary": BROWSER, "args": [*FLAGS, f"--user-data-dir={profile}"]}
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
+        session = self.call("", {"capabilities": {"alwaysMatch": wanted}})
+        self.url += f"/{session['sessionId']}"
+
+    def call(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
+        request = urllib.request.Request(
+            self.url + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+            method=method,
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=60) as answer:
+            return json.load(answer)["value"]
+
+    def script(self, text: str) -> Any:
+        return self.call("/execute/sync", {"script": text, "args": []})
+
+    def click(self, selector: str) -> None:
+        found = self.call("/element", {"using": "css selector", "value": selector})
+        (element,) = found.values()
+        self.call(f"/element/{element}/click", {})
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    if not (BROWSER and DRIVER):
+        pytest.skip("no chromium and chromedriver on the PATH")
+    command = [DRIVER, "--port=0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        started = (re.search(r"successfully on port (\d+)", line) for line in driver.stdout)
+        port = next(match.group(1) for match in started if match)
+        opened = None
+        try:
+            opened = Browser(int(port), tmp_path / "profile")
+            yield opened
+        finally:
+            if opened:
+                opened.call("", method="DELETE")
+            driver.terminate()
+
+
+def test_a_click_on_a_heading_sorts_the_table(browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(render(page()))
+    browser.call("/url", {"url": (tmp_path / "report.html").as_uri()})
+
+    def names() -> str:
+        return str(
+            browser.script(
+                "return [...document.querySelectorAll('tbody td:nth-child(2)')]"
+                ".map(cell => cell.textContent).join('')"
+            )
+        )
+
+    assert names() == "bac"
+    browser.click("th:nth-child(2)")
+    assert names() == "abc"
+    browser.click("th:nth-child(2)")
+    assert names() == "cba"
+    browser.click("th:nth-child(1)")
+    assert names() == "bac", "9.50 is less than 10.20, and a dash is last"
+    browser.click("th:nth-child(1)")
+    assert names() == "abc", "a dash is last in either direction"
+    browser.click("th:nth-child(3)")
+    assert names() == "cab", "-0.10 is less than +0.30"
+    assert browser.script("return document.querySelector('img').naturalWidth") == 1
+    errors = browser.call("/se/log", {"type": "browser"})
+    assert [entry for entry in errors if entry["level"] == "SEVERE"] == []

@@ -1,0 +1,118 @@
+"""`iwae runs`: the state of each run, told from its files."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from conftest import Command, tiny_run
+from filelock import FileLock
+from run_folders import command
+
+from iwae_cli import experiment
+from iwae_cli.cli import main
+from iwae_cli.reports.states import last_error, state_of
+from iwae_cli.run_folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    done = command(*tiny_run("optimizer.stages=2"), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (run,) = folder.glob("outputs/runs/*")
+    return run
+
+
+@pytest.fixture
+def run(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "outputs" / "runs" / original.name))
+
+
+def shorten(run: Path) -> None:
+    """Take the last passes off a run's metrics.csv, as if it had been killed."""
+    lines = (run / "metrics.csv").read_text().splitlines(keepends=True)
+    (run / "metrics.csv").write_text("".join(lines[:2]))
+
+
+def runs(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["runs", *map(str, arguments)], prog_name="iwae")
+
+
+def listed(folder: Path) -> dict[str, object]:
+    done = runs(folder, "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    (row,) = json.loads(done.stdout)
+    return dict(row)
+
+
+def test_a_finished_run_is_listed_with_what_it_is(run: Path) -> None:
+    experiment.evaluate(run, k=[3])
+    row = listed(run.parent)
+    assert row["state"] == "finished"
+    assert (row["objective"], row["k"], row["seed"]) == ("iwae", 2, 0)
+    assert (row["passes"], row["total_passes"], row["eval_k"]) == (4, 4, 3)
+    assert isinstance(row["nll"], float)
+    table = runs(run.parent).stdout
+    assert all(part in table for part in (run.name, "finished", "4/4"))
+
+
+def test_a_run_without_its_last_passes_is_interrupted(run: Path) -> None:
+    shorten(run)
+    row = listed(run.parent)
+    assert (row["state"], row["passes"], row["nll"]) == ("interrupted", 1, None)
+
+
+def test_a_run_that_somebody_trains_is_running(run: Path) -> None:
+    with FileLock(run / ".lock"):
+        assert listed(run.parent)["state"] == "running"
+    assert listed(run.parent)["state"] == "finished"
+
+
+def test_a_run_whose_log_ends_with_an_error_has_failed_until_it_is_resumed(run: Path) -> None:
+    shorten(run)
+    folder = RunFolder(run)
+    with folder.log.open("a") as log:
+        log.write("2026-01-02 03:04:05,678 ERROR the bound is nan at step 3\n")
+    assert last_error(folder) == "the bound is nan at step 3"
+    assert state_of(folder, passes=1, total=4) == "failed"
+    with folder.log.open("a") as log:
+        log.write("2026-01-02 03:05:05,678 INFO resuming outputs/runs/x\n")
+    assert state_of(folder, passes=1, total=4) == "interrupted"
+
+
+def test_a_bound_that_explodes_leaves_a_failed_run(tmp_path: Path, iwae: Command) -> None:
+    done = iwae(*tiny_run("optimizer.learning_rate=1e30"))
+    assert done.returncode == 1
+    assert listed(tmp_path)["state"] == "failed"
+
+
+def test_asking_for_the_state_creates_no_file(run: Path) -> None:
+    (run / ".lock").unlink(missing_ok=True)
+    before = sorted(run.iterdir())
+    assert not RunFolder(run).is_locked()
+    assert sorted(run.iterdir()) == before
+
+
+def test_a_run_older_than_the_number_of_passes_is_still_told(run: Path) -> None:
+    environment = json.loads((run / "environment.json").read_text())
+    del environment["total_passes"], environment["format"], environment["identity"]
+    del environment["data"]["images"]
+    (run / "environment.json").write_text(json.dumps(environment))
+    assert listed(run.parent)["total_passes"] == 4
+
+
+def test_what_cannot_be_read_is_named_with_exit_code_1(run: Path) -> None:
+    other = shutil.copytree(run, run.parent / "other")
+    (other / "config.yaml").write_text("k: 3\n")
+    done = runs(run.parent, "--json")
+    assert done.exit_code == 1
+    assert "other/config.yaml: no key 'arch'" in done.stderr
+    assert [row["run"] for row in json.loads(done.stdout)] == [run.name]
+
+
+def test_no_run_is_one_line(tmp_path: Path) -> None:
+    done = runs(tmp_path)
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert runs(tmp_path / "nowhere").exit_code == 2
