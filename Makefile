@@ -5,8 +5,9 @@ PROFILE ?= quick
 
 # What the profiles change in experiment=table1, table2 and table3
 RUNS = outputs/$(PROFILE)
-TABLE1.quick = dataset=digits optimizer.stages=5
-TABLE2.quick = dataset=digits +init_from.optimizer.stages=5 optimizer.passes=81
+BESIDE = hydra/launcher=joblib hydra.launcher.n_jobs=$(WORKERS)
+TABLE1.quick = dataset=digits optimizer.stages=5 $(BESIDE)
+TABLE2.quick = dataset=digits +init_from.optimizer.stages=5 optimizer.passes=81 $(BESIDE)
 TABLE1.fast = optimizer=fast
 TABLE2.fast = init_from.optimizer.name=fast optimizer.batch_size=100 optimizer.passes=40
 TABLE3.fast = optimizer=fast
