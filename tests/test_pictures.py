@@ -19,8 +19,7 @@ from iwae_cli.reports.plots import image_grid, save_png
 
 CELL = (GRID[1] - GRID[0]) ** 2
 TWO = Arch(latents=[2], hidden=[[5]])
-DENSITIES = {"posterior_x", "posterior_grid", "true_posterior", "recognition"}
-DENSITIES |= {"zoom_axes", "zoom_true_posterior", "zoom_recognition"}
+DENSITIES = {"posterior_x", "posterior_axes", "true_posterior", "recognition"}
 
 
 def dataset(shape: tuple[int, int] | None, *, pixels: int = 6, test: int = 30) -> Dataset:
@@ -82,7 +81,7 @@ def test_a_window_holds_nearly_all_of_both_densities() -> None:
     model, x = tiny_model(TWO), binary_images(3)
     model.recognition[0].log_std.bias.data.sub_(2.5)  # type: ignore[union-attr, operator]
     arrays = drawn.posterior_pictures(model, x)
-    for axes, recognition in zip(arrays["zoom_axes"], arrays["zoom_recognition"], strict=True):
+    for axes, recognition in zip(arrays["posterior_axes"], arrays["recognition"], strict=True):
         cell = (axes[0, 1] - axes[0, 0]) * (axes[1, 1] - axes[1, 0])
         assert recognition.sum(dtype=float) * cell == pytest.approx(1, abs=0.02)
     narrow = np.zeros((len(GRID), len(GRID)), np.float32)

@@ -318,7 +318,7 @@ def test_pictures_of_a_run_are_drawn(outputs: Path) -> None:
             first_layer_weights=rng.normal(size=(7, 8, 8)),
             last_layer_weights=np.zeros((7, 8, 8)),
             posterior_x=rng.random((6, 8, 8)),
-            posterior_grid=grid,
+            posterior_axes=np.stack([[grid, grid]] * 6),
             true_posterior=np.stack([density] * 6),
             recognition=np.stack([density] * 6),
         )

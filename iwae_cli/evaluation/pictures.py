@@ -35,10 +35,8 @@ def pictures(model: IWAE, dataset: Dataset, *, seed: int) -> dict[str, NDArray[n
     And where the model has a single layer of two latents, see `posterior_densities`:
 
     - `posterior_x` [6, H, W]: the first training images, binarised.
-    - `posterior_grid` [G]: values of either latent.
-    - `true_posterior` and `recognition`, [6, G, G]: p(h | x) and q(h | x) of those images.
-    - `zoom_axes` [6, 2, G']: for each image, finer values of both latents around the densities.
-    - `zoom_true_posterior` and `zoom_recognition`, [6, G', G']: the densities there.
+    - `posterior_axes` [6, 2, G]: for each image, values of both latents around the densities.
+    - `true_posterior` and `recognition`, [6, G, G]: p(h | x) and q(h | x) there.
 
     Args:
         model: On any device.
@@ -111,21 +109,18 @@ def image_weights(model: IWAE) -> tuple[Array, Array]:
 
 
 def posterior_pictures(model: IWAE, x: Tensor) -> dict[str, NDArray[np.floating[Any]]]:
-    """Return both densities of binary images `x` [B, D] on the whole grid and, finer, around them.
+    """Return both densities of binary images `x` [B, D], in a window around each image's.
 
-    A trained model's posterior covers a few cells of the grid, which says where it lies; its
-    shape shows in the window.
+    A trained model's posterior covers a few cells of GRID, where it is looked for; its shape shows
+    in the window.
     """
-    true, recognition = posterior_densities(model, x, GRID, GRID)
-    windows = [window(*densities) for densities in zip(true, recognition, strict=True)]
+    whole = zip(*posterior_densities(model, x, GRID, GRID), strict=True)
+    windows = [window(*densities) for densities in whole]
     closer = [posterior_densities(model, x[i : i + 1], *axes) for i, axes in enumerate(windows)]
     return {
-        "posterior_grid": GRID,
-        "true_posterior": true,
-        "recognition": recognition,
-        "zoom_axes": np.stack(windows),
-        "zoom_true_posterior": np.concatenate([densities[0] for densities in closer]),
-        "zoom_recognition": np.concatenate([densities[1] for densities in closer]),
+        "posterior_axes": np.stack(windows),
+        "true_posterior": np.concatenate([densities[0] for densities in closer]),
+        "recognition": np.concatenate([densities[1] for densities in closer]),
     }
 
 

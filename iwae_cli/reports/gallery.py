@@ -14,7 +14,7 @@ from iwae_cli.reports.reading import Run
 
 TRAINED_ALIKE = ["data", "protocol", "architecture"]
 SAME_BUT_SEED = [*TRAINED_ALIKE, "objective", "k", "first_objective", "first_k"]
-HEAT_MAP = {"posterior_x", "posterior_grid", "true_posterior", "recognition"}
+HEAT_MAP = {"posterior_x", "posterior_axes", "true_posterior", "recognition"}
 
 
 @dataclass(frozen=True)

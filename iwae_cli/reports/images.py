@@ -1,6 +1,6 @@
 """Pictures of images: each function turns arrays of a pictures.npz into a Figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,6 @@ Images = NDArray[Any]
 
 GREY = 0.5
 COLUMNS = 10
-# Densities are shown where one of them exceeds this part of its highest value.
-VISIBLE = 0.003
 
 
 def mosaic(images: Images, *, columns: int = COLUMNS, background: float) -> Images:
@@ -98,30 +96,18 @@ def posteriors(pictures: Arrays) -> Figure:
     """Return the true posterior beside the recognition density for images of a 2-D latent model.
 
     A column an image; rows: the image, p(h | x), q(h | x). Each density has its own scale, and
-    both of an image are cut to the same part of the plane, where either is visible.
+    both of an image show the same part of the plane.
     """
-    images, grid = pictures["posterior_x"], pictures["posterior_grid"]
+    images, axes = pictures["posterior_x"], pictures["posterior_axes"]
     true, recognition = pictures["true_posterior"], pictures["recognition"]
     figure = Figure(figsize=(1.6 * len(images), 4.8), layout="constrained")
     panels = figure.subplots(3, len(images), squeeze=False)
-    for column, (image, *densities) in enumerate(zip(images, true, recognition, strict=True)):
+    for column, (image, (first, second)) in enumerate(zip(images, axes, strict=True)):
         draw_grey(panels[0, column], image, "")
-        rows, columns = visible_part(densities, len(grid))
-        extent = (grid[columns][0], grid[columns][-1], grid[rows][0], grid[rows][-1])
-        for panel, density in zip(panels[1:, column], densities, strict=True):
-            panel.imshow(density[rows, columns], origin="lower", extent=extent, cmap="magma_r")
+        extent = (first[0], first[-1], second[0], second[-1])
+        for panel, densities in zip(panels[1:, column], (true, recognition), strict=True):
+            panel.imshow(densities[column], origin="lower", extent=extent, cmap="magma_r")
             panel.tick_params(labelsize=7)
     for panel, name in zip(panels[1:, 0], ("true posterior", "recognition"), strict=True):
         panel.set_ylabel(name)
     return figure
-
-
-def visible_part(densities: Sequence[Images], size: int) -> tuple[slice, slice]:
-    """Return the rows and columns of the smallest square that holds all that is visible."""
-    visible = np.any([density > VISIBLE * density.max() for density in densities], axis=0)
-    where = np.argwhere(visible)
-    low, high = where.min(axis=0), where.max(axis=0)
-    half = int((high - low).max()) // 2 + 2
-    middle = np.clip((low + high) // 2, half, max(half, size - 1 - half))
-    rows, columns = (slice(max(0, m - half), min(size, m + half + 1)) for m in middle)
-    return rows, columns
