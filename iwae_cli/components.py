@@ -43,7 +43,19 @@ def components_of(settings: Config) -> Components:
             faults.append(str(error))
     if faults:
         raise ConfigError("; ".join(faults))
+    check_ks(settings, *found[1:])  # type: ignore[arg-type]  # objective and schedule
     return Components(*found)  # type: ignore[arg-type]  # one of each, in this order
+
+
+def check_ks(settings: Config, objective: Objective, schedule: Schedule) -> None:
+    """Raise ConfigError unless the objective is defined for every k that training will use."""
+    ks = {schedule.k_at(i, settings.k) for i in range(schedule.total_passes)}
+    for k in sorted(ks, reverse=True):
+        try:
+            objective.check_k(k)
+        except ValueError as error:
+            where = "" if k == settings.k else " of optimizer.k_growth"
+            raise ConfigError(f"objective: {error}{where}") from None
 
 
 def find_objective(values: dict[str, Any]) -> Objective:

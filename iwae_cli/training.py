@@ -128,8 +128,12 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate_at(position)
         self.optimizer.zero_grad(set_to_none=True)
+        objective = self.objective.at(position / self.schedule.total_passes)
+        uniform = None
+        if objective.one_sample:
+            uniform = torch.rand(len(x), generator=self.generator, device=x.device)
         bound = self.model.accumulate_gradients(
-            x, noise, self.objective, reduction=self.schedule.reduction
+            x, noise, objective, uniform=uniform, reduction=self.schedule.reduction
         )
         total = float(bound.sum())
         if not math.isfinite(total):

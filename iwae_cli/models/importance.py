@@ -4,11 +4,14 @@ All functions take log weights of shape [k, B] and reduce over the samples, axis
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+Kind = Literal["lower", "upper", "neither"]
 
 
 class ImportanceSample(NamedTuple):
@@ -58,6 +61,33 @@ def effective_sample_size(log_w: Tensor) -> Tensor:
     return torch.exp(2 * torch.logsumexp(log_w, dim=0) - torch.logsumexp(2 * log_w, dim=0))
 
 
+def in_groups(log_w: Tensor, groups: int) -> Tensor:
+    """Return log weights [k, B] as [K, groups, B], K = k / groups; samples of a group adjoin."""
+    return log_w.reshape(groups, -1, log_w.shape[-1]).transpose(0, 1)
+
+
+def out_of_groups(grouped: Tensor) -> Tensor:
+    """Return what `in_groups` was given, [k, B], from [K, groups, B]."""
+    return grouped.transpose(0, 1).flatten(0, 1)
+
+
+def check_groups(groups: int, k: int) -> None:
+    """Raise ValueError unless `groups` divides `k`."""
+    if k % groups:
+        raise ValueError(f"groups={groups} does not divide k={k}")
+
+
+def drawn_by_weight(log_w: Tensor, uniform: Tensor) -> Tensor:
+    """Return the index of one sample of each image, i with probability w_i / sum_j w_j, [B].
+
+    Args:
+        log_w: Unnormalised log weights, [k, B].
+        uniform: Uniform random numbers in [0, 1), [B].
+    """
+    below = normalised_weights(log_w).cumsum(0) <= uniform
+    return below.sum(0).clamp(max=len(log_w) - 1)
+
+
 @dataclass(frozen=True)
 class Weights:
     """Weights of the k samples in an ascent direction, each [k, B], without gradient.
@@ -70,13 +100,16 @@ class Weights:
         a: Weights for the generative network.
         b: Weights of the pathwise derivative for the recognition network.
         c: Weights of the score for the recognition network.
+        ratio: b / a where b is a multiple of a, sample by sample, [k, B]: then one backward pass
+            serves both networks. None where it is not, or where a can be zero and b not.
         total_derivative: States that b = a and c = -a, so that both networks follow the plain
-            derivative of sum_i a_i log w_i, in one backward pass.
+            derivative of sum_i a_i log w_i.
     """
 
     a: Tensor
     b: Tensor
     c: Tensor
+    ratio: Tensor | None = None
     total_derivative: bool = False
 
     @classmethod
@@ -84,14 +117,38 @@ class Weights:
         """Return the weights (a, a, -a) of the plain derivative of sum_i a_i log w_i."""
         return cls(a, a, -a, total_derivative=True)
 
+    @classmethod
+    def scaled(cls, a: Tensor, ratio: Tensor, c: Tensor) -> "Weights":
+        """Return the weights (a, ratio * a, c)."""
+        return cls(a, ratio * a, c, ratio=ratio)
 
-class Objective(Protocol):
-    """An estimator: two pure functions of log weights. Estimators are frozen dataclasses."""
 
+class Objective(ABC):
+    """An estimator: two pure functions of log weights. Estimators are frozen dataclasses.
+
+    Attributes:
+        one_sample: Whether a single sample of each image, drawn by its weight, gives the
+            gradient; `weights` is not asked then.
+    """
+
+    one_sample: ClassVar[bool] = False
+
+    @property
+    def kind(self) -> Kind:
+        """What the expected `bound` is to log p(x)."""
+        return "lower"
+
+    @abstractmethod
     def bound(self, log_w: Tensor) -> Tensor:
         """Return what is estimated, nats, [B], from log weights [k, B]."""
-        ...
 
+    @abstractmethod
     def weights(self, log_w: Tensor) -> Weights:
         """Return the weights of the gradient for log weights [k, B] without gradient."""
-        ...
+
+    def check_k(self, k: int) -> None:  # noqa: B027  (most estimators take any k)
+        """Raise ValueError if the estimator is not defined for `k` samples."""
+
+    def at(self, progress: float) -> "Objective":
+        """Return the estimator after a fraction `progress` of training, in [0, 1]."""
+        return self

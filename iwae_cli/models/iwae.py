@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from iwae_cli.config import Arch
-from iwae_cli.models.importance import ImportanceSample, Objective
+from iwae_cli.models.importance import ImportanceSample, Objective, drawn_by_weight
 from iwae_cli.models.layers import BernoulliLayer, GaussianLayer, log_standard_normal
 
 Reduction = Literal["mean", "sum"]
@@ -86,6 +86,19 @@ class IWAE(nn.Module):
             x: Binary images, [B, D].
             noise: Standard normal noise of each stochastic layer, [k, B, H].
         """
+        latents, log_q = self.recognise(x, noise)
+        log_w = self.log_p_x_and_h(x, latents) - log_q
+        return ImportanceSample(log_w, log_q, tuple(latents))
+
+    forward = importance_sample
+
+    def recognise(self, x: Tensor, noise: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Return latents drawn from q(h | x), [k, B, H] a layer, and log q(h | x), nats, [k, B].
+
+        Args:
+            x: Binary images, [B, D].
+            noise: Standard normal noise of each stochastic layer, [k, B, H].
+        """
         latents: list[Tensor] = []
         log_q: Tensor = x.new_zeros(())
         below = x
@@ -94,10 +107,7 @@ class IWAE(nn.Module):
             below = q.transform(epsilon)
             log_q = log_q + q.log_density_at_noise(epsilon)
             latents.append(below)
-        log_w = self.log_p_x_and_h(x, latents) - log_q
-        return ImportanceSample(log_w, log_q, tuple(latents))
-
-    forward = importance_sample
+        return latents, log_q
 
     def log_p_x_and_h(self, x: Tensor, latents: Sequence[Tensor]) -> Tensor:
         """Return log p(x, h), nats, [k, B], of images `x` [B, D] and latents [k, B, H] a layer."""
@@ -137,6 +147,7 @@ class IWAE(nn.Module):
         noise: Sequence[Tensor],
         objective: Objective,
         *,
+        uniform: Tensor | None = None,
         reduction: Reduction = "mean",
     ) -> Tensor:
         """Add the gradient of the loss to each parameter's `.grad` and return the bound, [B].
@@ -151,23 +162,50 @@ class IWAE(nn.Module):
             x: Binary images, [B, D].
             noise: Standard normal noise of each stochastic layer, [k, B, H].
             objective: Gives the weights (a, b, c) and the bound.
+            uniform: Uniform random numbers in [0, 1), [B], for an objective with `one_sample`.
             reduction: `mean` or `sum` of the losses of the B images.
         """
-        sample = self.importance_sample(x, noise)
-        log_w = sample.log_w.detach()
-        weights = objective.weights(log_w)
         scale = -1.0 / x.shape[0] if reduction == "mean" else -1.0
+        if objective.one_sample:
+            assert uniform is not None
+            return self._one_sample_gradients(x, noise, objective, uniform, scale)
+        latents, log_q = self.recognise(x, noise)
+        read = [h.view_as(h) for h in latents]  # what p reads, apart from the path to h_{l+1}
+        log_p = self.log_p_x_and_h(x, read)
+        log_w = (log_p - log_q).detach()
+        weights = objective.weights(log_w)
+        a, b = scale * weights.a, scale * weights.b
         if weights.total_derivative:
-            torch.sum(scale * weights.a * sample.log_w).backward()
+            torch.sum(a * (log_p - log_q)).backward()
+            return objective.bound(log_w)
+        score = self.log_q_h_given_x(x, [h.detach() for h in latents])
+        inference = torch.sum((b + scale * weights.c) * score) - torch.sum(b * log_q)
+        if weights.ratio is None:
+            theta, phi = list(self.generative.parameters()), list(self.recognition.parameters())
+            torch.sum(a * log_p).backward(inputs=theta, retain_graph=True)
+            (torch.sum(b * log_p) + inference).backward(inputs=phi)
         else:
-            generative = list(self.generative.parameters())
-            torch.sum(scale * weights.a * sample.log_w).backward(
-                inputs=generative, retain_graph=True
-            )
-            constant = [h.detach() for h in sample.latents]
-            log_q = self.log_q_h_given_x(x, constant)
-            inference = weights.b * sample.log_w + (weights.b + weights.c) * log_q
-            torch.sum(scale * inference).backward(inputs=list(self.recognition.parameters()))
+            ratio = weights.ratio.unsqueeze(-1)
+            for h in read:
+                h.register_hook(lambda gradient: ratio * gradient)
+            (torch.sum(a * log_p) + inference).backward()
+        return objective.bound(log_w)
+
+    def _one_sample_gradients(
+        self,
+        x: Tensor,
+        noise: Sequence[Tensor],
+        objective: Objective,
+        uniform: Tensor,
+        scale: float,
+    ) -> Tensor:
+        """Add the gradient of the log weight of one sample of each image, drawn by its weight."""
+        with torch.no_grad():
+            log_w = self.importance_sample(x, noise).log_w
+        chosen = drawn_by_weight(log_w, uniform)
+        images = torch.arange(len(x), device=x.device)
+        one = [epsilon[chosen, images].unsqueeze(0) for epsilon in noise]
+        torch.sum(scale * self.importance_sample(x, one).log_w).backward()
         return objective.bound(log_w)
 
     @torch.no_grad()

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from iwae_cli.models.importance import Weights, log_mean_exp, normalised_weights
+from iwae_cli.models.importance import Objective, Weights, log_mean_exp, normalised_weights
 
 
 @dataclass(frozen=True)
-class Iwae:
+class Iwae(Objective):
     """L_k = E[log (1/k) sum_i w_i], a lower bound of log p(x) that rises with k.
 
     At k = 1 it is the ELBO. Burda, Grosse, Salakhutdinov 2015, arXiv 1509.00519, equations 8, 14.

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from iwae_cli.models.importance import Weights
+from iwae_cli.models.importance import Objective, Weights
 
 
 @dataclass(frozen=True)
-class Vae:
+class Vae(Objective):
     """ELBO = E[(1/k) sum_i log w_i], a lower bound of log p(x); k lowers its variance alone.
 
     Kingma and Welling 2014, arXiv 1312.6114, equation 7, with the KL term sampled.

@@ -1,0 +1,27 @@
+"""Doubly reparameterised gradients of reweighted wake-sleep."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from iwae_cli.models.importance import Objective, Weights, log_mean_exp, normalised_weights
+
+
+@dataclass(frozen=True)
+class RwsDreg(Objective):
+    """The gradient of `rws`, without its score: the encoder ascends sum_i (w~_i - w~_i^2) z_i.
+
+    Unbiased for `rws`. Tucker, Lawson, Gu, Maddison 2018, arXiv 1810.04152, section 5.2.
+    """
+
+    name: str = "rws_dreg"
+
+    def bound(self, log_w: Tensor) -> Tensor:
+        """Return log (1/k) sum_i w_i, nats, [B], from log weights [k, B]."""
+        return log_mean_exp(log_w)
+
+    def weights(self, log_w: Tensor) -> Weights:
+        """Return (w~, w~ - w~^2, 0) from log weights [k, B]."""
+        w = normalised_weights(log_w)
+        return Weights.scaled(w, 1 - w, torch.zeros_like(w))

@@ -1,0 +1,49 @@
+"""The variational Renyi bound."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from iwae_cli.models.importance import Kind, Objective, Weights, log_mean_exp, normalised_weights
+
+
+@dataclass(frozen=True)
+class Vr(Objective):
+    """(1 / (1 - alpha)) log (1/k) sum_i w_i^(1 - alpha).
+
+    alpha = 0 is `iwae`, alpha = 1 (the limit) `vae`, alpha = -inf the largest log weight. A power
+    mean of the weights with exponent at most one is at most their mean, so alpha >= 0 gives a lower
+    bound; alpha < 0 gives none. Li and Turner 2016, arXiv 1602.02311, equations 12 and 14.
+
+    Attributes:
+        alpha: Any number or -inf.
+    """
+
+    name: str = "vr"
+    alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.alpha) or self.alpha == math.inf:
+            raise ValueError(f"alpha must be a number or -inf, got {self.alpha}")
+
+    @property
+    def kind(self) -> Kind:
+        """A lower bound for alpha >= 0, else neither."""
+        return "lower" if self.alpha >= 0 else "neither"
+
+    def bound(self, log_w: Tensor) -> Tensor:
+        """Return the bound, nats, [B], from log weights [k, B]."""
+        if self.alpha == 1:
+            return log_w.mean(0)
+        if self.alpha == -math.inf:
+            return log_w.amax(0)
+        return log_mean_exp((1 - self.alpha) * log_w) / (1 - self.alpha)
+
+    def weights(self, log_w: Tensor) -> Weights:
+        """Return w_i^(1 - alpha), normalised, for both networks, from log weights [k, B]."""
+        if self.alpha == -math.inf:
+            largest = log_w.argmax(0, keepdim=True)
+            return Weights.of_total_derivative(torch.zeros_like(log_w).scatter(0, largest, 1.0))
+        return Weights.of_total_derivative(normalised_weights((1 - self.alpha) * log_w))
