@@ -6,8 +6,9 @@ PROFILE ?= quick
 # What the profiles change in experiment=table1, table2 and table3
 RUNS = outputs/$(PROFILE)
 BESIDE = hydra/launcher=joblib hydra.launcher.n_jobs=$(WORKERS)
-TABLE1.quick = dataset=digits optimizer.stages=5 $(BESIDE)
-TABLE2.quick = dataset=digits +init_from.optimizer.stages=5 optimizer.passes=81 $(BESIDE)
+TABLE1.quick = dataset=digits optimizer=fast optimizer.batch_size=50 optimizer.passes=150 $(BESIDE)
+TABLE2.quick = dataset=digits optimizer.batch_size=50 optimizer.passes=100 $(BESIDE) \
+	init_from.optimizer.name=fast +init_from.optimizer.batch_size=50 +init_from.optimizer.passes=150
 TABLE1.fast = optimizer=fast
 TABLE2.fast = init_from.optimizer.name=fast optimizer.batch_size=100 optimizer.passes=40
 TABLE3.fast = optimizer=fast
