@@ -34,6 +34,8 @@ from iwae_cli.terminal import log_to_stderr
 log = logging.getLogger("iwae")
 
 VERSION_BASE = "1.3"
+# Launchers that come with an extra of the same name
+EXTRAS = ("joblib",)
 LAUNCHER = ("hydra/launcher", "hydra.launcher")
 
 
@@ -236,6 +238,8 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
         return f"cannot read '{error.override}': write key=value, and quote special characters"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
+        if group == "hydra/launcher" and name in EXTRAS:
+            return f"hydra/launcher={name} is not installed: pip install 'iwae-cli[{name}]'"
         return unknown(group, name, error.options)
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: add {error.full_key}=..."

@@ -196,3 +196,21 @@ def test_a_run_and_a_sweep_leave_only_their_own_folders(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
     runs: list[Any] = [path for path in (tmp_path / "outputs" / "runs").iterdir() if path.is_dir()]
     assert len(runs) == 2
+
+
+def test_a_launcher_that_is_not_installed_names_the_extra_that_brings_it(tmp_path: Path) -> None:
+    """The plugin is hidden from the search for plugins, as if it had never been installed."""
+    hidden = (
+        "import pkgutil\n"
+        "walk = pkgutil.walk_packages\n"
+        "pkgutil.walk_packages = lambda *a, **k: (\n"
+        "    m for m in walk(*a, **k) if 'joblib' not in m.name)\n"
+        "from iwae_cli.cli import main\n"
+        "words = ['train', '-m', 'dataset=digits', 'k=1,2', 'hydra/launcher=joblib']\n"
+        "main(words, prog_name='iwae')\n"
+    )
+    done = python(tmp_path, "-c", hidden)
+    assert done.returncode == 2, done.stderr
+    hint = "iwae: hydra/launcher=joblib is not installed: pip install 'iwae-cli[joblib]'"
+    assert done.stderr.splitlines()[-1] == hint
+    assert not list(tmp_path.iterdir())
