@@ -20,7 +20,7 @@ TABLE2 = $(if $(TABLE2.$(PROFILE)),outputs=$(RUNS) $(TABLE2.$(PROFILE)))
 TABLE3 = $(if $(TABLE3.$(PROFILE)),outputs=$(RUNS) $(TABLE3.$(PROFILE)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format lint test test-slow bench reproduce
+.PHONY: help setup format lint test test-slow known-profile reproduce
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,8 +47,10 @@ test: setup ## the tests, under two minutes on two cores
 test-slow: setup ## the tests that train models for minutes
 	$(BIN)/pytest -m slow
 
-reproduce: setup ## the paper's tables; PROFILE=quick (default), fast or paper
+known-profile:
 	@test -n "$(strip $(TABLE1))" || { echo "PROFILE=$(PROFILE): there are quick, fast and paper" >&2; exit 2; }
+
+reproduce: known-profile setup ## the paper's tables; PROFILE=quick (default), fast or paper
 	@echo "== what will run, and how long it takes on this machine"
 	$(BIN)/iwae train --dry-run experiment=table1 $(TABLE1)
 	$(BIN)/iwae train --dry-run experiment=table2 $(TABLE2)

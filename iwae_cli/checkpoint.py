@@ -5,6 +5,7 @@ import os
 import pickle
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -73,14 +74,20 @@ def load(path: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings(action="ignore"):  # of foreign pickle protocols
             content = torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums
+            damaged = archive.testzip()
     except pickle.UnpicklingError:
         raise CheckpointError(
             f"{path} is no checkpoint of iwae: it holds something other than plain tensors, "
             "numbers and strings; nothing in it was run"
         ) from None
-    except (RuntimeError, EOFError, ValueError, LookupError, OSError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
-        raise CheckpointError(f"{path} is damaged or no checkpoint of iwae: {reason}") from None
+    except (RuntimeError, EOFError, ValueError, LookupError, OSError, zipfile.BadZipFile):
+        damaged = "as a whole"
+    if damaged:
+        raise CheckpointError(
+            f"{path} is damaged or no checkpoint of iwae; bring back a copy, or remove it and "
+            "train again"
+        )
     if not isinstance(content, dict) or any(key not in content for key in KEYS):
         raise CheckpointError(f"{path} is no checkpoint of iwae: keys are missing")
     if content["format"] != FORMAT_VERSION:

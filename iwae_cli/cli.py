@@ -23,6 +23,8 @@ FOLDER = click.Path(exists=True, file_okay=False)
 def print_trained(results: Sequence[terminal.Row]) -> None:
     """Print what training came to, and the command to type next."""
     terminal.print_table(results, terminal.TRAINED)
+    if finished := sum(bool(result.get("already_finished")) for result in results):
+        click.echo(f"{finished} of {len(results)} were finished before: nothing was trained there")
     click.echo(f"Next: iwae eval --checkpoint {shlex.quote(str(results[-1]['folder']))}")
 
 

@@ -11,9 +11,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from iwae_cli.errors import ConfigError
@@ -26,6 +26,17 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("float32",)
 INITIALISATIONS = ("glorot", "original_code")
 COMPONENTS = ("dataset", "objective", "optimizer")
+TYPES = {  # as messages call them
+    "<class 'int'>": "a whole number",
+    "int | None": "a whole number or null",
+    "<class 'float'>": "a number",
+    "float | None": "a number or null",
+    "<class 'bool'>": "true or false",
+    "<class 'str'>": "a text",
+    "list[int]": "a list of whole numbers such as [5]",
+    "list[list[int]]": "a list of lists of whole numbers such as [[200,200]]",
+    "dict[str, typing.Any] | None": "null or the keys that differ, such as {k: 1}",
+}
 NOT_IDENTITY = {"identity": False}
 
 
@@ -155,14 +166,26 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
         schema = OmegaConf.structured(cls)
         OmegaConf.set_readonly(schema, False)
         result = OmegaConf.to_object(OmegaConf.merge(schema, dict(values)))
-    except OmegaConfBaseException as error:
-        line = str(error).splitlines()[0]
-        at = getattr(error, "full_key", None)
-        raise ConfigError(prefix + (f"{at}: {line}" if at else line)) from None
+    except OmegaConfBaseException:
+        raise ConfigError(prefix + wrong_type(cls, values)) from None
     except ValueError as error:
         raise ConfigError(prefix + str(error)) from None
     assert isinstance(result, cls)
     return result
+
+
+def wrong_type(cls: type, values: Mapping[str, Any]) -> str:
+    """Return the message for the first of `values` that its field's type does not admit."""
+    types = get_type_hints(cls)
+    for key, value in values.items():
+        field_alone = dataclasses.make_dataclass(
+            cls.__name__, [(key, types[key], field(default=MISSING))]
+        )
+        try:
+            OmegaConf.merge(OmegaConf.structured(field_alone), {key: value})
+        except OmegaConfBaseException:
+            return f"{key} must be {TYPES.get(str(types[key]), types[key])}, got {value!r}"
+    return f"cannot be read: {dict(values)!r}"
 
 
 def parse(values: Mapping[str, Any]) -> Config:

@@ -30,6 +30,10 @@ class CheckpointError(IwaeError):
     """A checkpoint that is missing, damaged, foreign, or could not be written."""
 
 
+class ResultsError(IwaeError):
+    """A table or array of results in a run folder that is damaged."""
+
+
 class RunLockedError(IwaeError):
     """A run folder that another process is using."""
 

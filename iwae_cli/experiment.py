@@ -106,7 +106,9 @@ def train(run: Run, *, wait: bool) -> RunResult:
         elif run.parent:
             start_from(trainer, run.parent)
         already_finished = trainer.finished
-        if not already_finished:
+        if already_finished:
+            run.folder.write_metrics(trainer.metrics)  # whole again, should it have been cut
+        else:
             with log_file(run.folder), hints(run.folder):
                 train_locked(trainer, run)
     last = trainer.metrics[-1]

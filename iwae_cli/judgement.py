@@ -73,6 +73,7 @@ def evaluate_run(
     rows = {n: row for n, row in stored.items() if row is not None}
     missing = [n for n in ks if n not in rows]
     if missing:
+        run.folder.read_per_image()  # before the work: what is damaged cannot be added to
         noise = EvaluationNoise(seed, run.model.latents)
         found = log_likelihoods(run.model, images, ks=missing, noise=noise, dynamic=run.dynamic)
         new = {e.k: {**run.provenance(), **key, **e.summary()} for e in found}
@@ -183,8 +184,7 @@ def check_removal(
     """
     images = run.images("test", limit)
     row = evaluate_run(run, k=[k], split="test", limit=limit, seed=seed)[0]
-    with np.load(run.folder.per_image) as stored:
-        whole = stored[per_image_name("test", k, len(images), seed)]
+    whole = run.folder.read_per_image()[per_image_name("test", k, len(images), seed)]
     noise = EvaluationNoise(seed, run.model.latents, units=kept)
     pruned = log_likelihoods(
         without_units(run.model, kept), images, ks=[k], noise=noise, dynamic=run.dynamic

@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from iwae_cli.config import Config, parse, unknown
+from iwae_cli.data import registry
 from iwae_cli.errors import ConfigError, IwaeError, Stopped
 from iwae_cli.stopping import StopSignals
 from iwae_cli.terminal import log_to_stderr
@@ -120,6 +121,8 @@ def launch(overrides: Sequence[str], *, multirun: bool, config_dir: str | None =
     todo = plan(overrides, multirun=multirun, config_dir=config_dir)
     if not todo.sweep:
         return Launched([experiment.run(point.config).as_dict() for point in todo.points], [])
+    for point in todo.points:  # data that is missing is missing before the first run
+        registry.loaded(registry.find(point.config.dataset))
     log.info("sweep of %d runs", len(todo.points))
     with tempfile.TemporaryDirectory(prefix="iwae-") as folder:
         there = [*overrides, f"hydra.sweep.dir='{folder}'"]

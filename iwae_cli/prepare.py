@@ -26,6 +26,18 @@ def validate(settings: Config) -> None:
     device_of(settings.device)
     if parent := settings.parent():
         validate(parent)
+        for node in ("latents", "hidden"):
+            ours, theirs = getattr(settings.arch, node), getattr(parent.arch, node)
+            if ours != theirs:
+                raise ConfigError(
+                    f"init_from.arch.{node} is {theirs}, this run's is {ours}: parameters carry "
+                    "over between equal architectures alone"
+                )
+        if settings.dataset["name"] != parent.dataset["name"]:
+            raise ConfigError(
+                f"init_from.dataset is {parent.dataset['name']}, this run's is "
+                f"{settings.dataset['name']}: both must have the same images"
+            )
         own, other = components.schedule, components_of(parent).schedule
         if own.algorithm is not other.algorithm:
             raise ConfigError(

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from iwae_cli.checkpoint import write_atomically
-from iwae_cli.errors import RunLockedError, UsageError
+from iwae_cli.errors import ResultsError, RunLockedError, UsageError
 from iwae_cli.training import Metrics
 
 # Columns that tell one evaluation of a run from another.
@@ -97,18 +98,30 @@ class RunFolder:
         """Return the rows of eval.csv, none if there is no such file."""
         if not self.evaluations.exists():
             return pd.DataFrame(columns=EVALUATION_KEY)
+        lines = self.evaluations.read_text().splitlines(keepends=True)
+        fields = {len(row) for row in csv.reader(lines)}
+        if len(fields) != 1 or not lines[-1].endswith("\n"):
+            raise ResultsError(f"{self.evaluations} is damaged: move it away and evaluate again")
         return pd.read_csv(self.evaluations)
+
+    def read_per_image(self) -> dict[str, NDArray[np.float64]]:
+        """Return the arrays of per_image.npz by name, none if there is no such file."""
+        if not self.per_image.exists():
+            return {}
+        try:
+            with np.load(self.per_image, allow_pickle=False) as stored:
+                return dict(stored)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            raise ResultsError(
+                f"{self.per_image} is damaged: move it and eval.csv away and evaluate again"
+            ) from None
 
     def add_evaluation(
         self, rows: Sequence[Mapping[str, Any]], per_image: Mapping[str, NDArray[np.float64]]
     ) -> None:
         """Add rows to eval.csv and arrays to per_image.npz; equal keys are replaced."""
         with self.results_lock():
-            arrays: dict[str, Any] = {}
-            if self.per_image.exists():
-                with np.load(self.per_image, allow_pickle=False) as stored:
-                    arrays = dict(stored)
-            write_arrays(self.per_image, {**arrays, **per_image})
+            write_arrays(self.per_image, {**self.read_per_image(), **per_image})
             known = self.read_evaluations()
             new = pd.DataFrame(rows)
             table = new if known.empty else pd.concat([known, new])

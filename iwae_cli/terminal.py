@@ -15,7 +15,6 @@ Row = Mapping[str, Any]
 
 # The columns of tables: key and heading
 TRAINED = {"folder": "run", "passes": "passes", "bound": "bound", "valid_bound": "valid bound"}
-TRAINED |= {"already_finished": "already finished"}
 EVALUATED = {"split": "split", "images": "images", "k": "k", "nll": "NLL", "bias": "bias"}
 EVALUATED |= {"se_images": "se (images)", "se_mc": "se (MC)", "share_ess_below_10": "ESS < 10"}
 EVALUATED |= {
@@ -45,6 +44,10 @@ def one_line_errors() -> Iterator[None]:
         failure, code = f"{error.format_message().rstrip('.')}; see '{where} --help'", 2
     except IwaeError as error:
         failure, code = str(error), error.exit_code
+    except OSError as error:
+        if error.filename is None:
+            raise
+        failure, code = f"{error.filename}: {error.strerror}", 1
     except KeyboardInterrupt:
         failure, code = "interrupted", 130
     else:

@@ -59,6 +59,16 @@ def test_junk_is_refused(tmp_path: Path, junk: bytes) -> None:
         checkpoint.load(path)
 
 
+def test_a_flipped_byte_inside_a_tensor_is_noticed(tmp_path: Path) -> None:
+    path = saved(tmp_path / "checkpoint.pt", model={"w": torch.arange(1000.0)})
+    content = bytearray(path.read_bytes())
+    where = content.index(torch.arange(1000.0).numpy().tobytes()[400:800])
+    content[where + 2] ^= 0x40
+    path.write_bytes(bytes(content))
+    with pytest.raises(CheckpointError, match="is damaged"):
+        checkpoint.load(path)
+
+
 def test_a_missing_file_and_other_formats_say_so(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         checkpoint.load(tmp_path / "none.pt")

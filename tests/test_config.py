@@ -21,8 +21,15 @@ def test_parse_gives_plain_dataclasses_with_converted_types() -> None:
     [
         ({"k": 0}, "k must be at least 1, got 0"),
         ({"k": -1}, "k must be at least 1, got -1"),
-        ({"k": "many"}, "k: Value 'many' of type 'str' could not be converted to Integer"),
-        ({"k": None}, "k: "),
+        ({"k": "many"}, "k must be a whole number, got 'many'"),
+        ({"k": None}, "k must be a whole number, got None"),
+        (
+            {"then": {"eval": 5000}},
+            "then: eval must be a list of whole numbers such as [5], got 5000",
+        ),
+        ({"arch": {"hidden": [8]}}, "hidden must be a list of lists"),
+        ({"init_from": "x"}, "init_from must be null or the keys that differ"),
+        ({"threads": "all"}, "threads must be a whole number or null, got 'all'"),
         ({"seeed": 1}, "unknown key 'seeed': did you mean 'seed'?"),
         ({"seed": -1}, "seed must be in"),
         ({"device": "gpu"}, "unknown device 'gpu'"),

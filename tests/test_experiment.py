@@ -15,7 +15,13 @@ import iwae_cli
 from iwae_cli import checkpoint, config, experiment
 from iwae_cli.components import components_of
 from iwae_cli.config import Config
-from iwae_cli.errors import CheckpointError, ConfigError, DataError, NonFiniteError
+from iwae_cli.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    NonFiniteError,
+    ResultsError,
+)
 from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.prepare import prepare
 
@@ -115,6 +121,28 @@ def test_evaluation_adds_rows_once_and_writes_each_images_estimate(copied: Path)
     with np.load(copied / "per_image.npz") as per_image:
         assert -per_image["test_k20_n30_seed0"].mean() == pytest.approx(rows[1]["nll"])
         assert len(per_image.files) == 4
+
+
+def test_damaged_results_are_named_and_nothing_is_computed_on_them(copied: Path) -> None:
+    experiment.evaluate(copied, k=[5], limit=10)
+    whole = (copied / "eval.csv").read_text()
+    (copied / "eval.csv").write_text(whole[:-60])
+    with pytest.raises(ResultsError, match=r"eval.csv is damaged"):
+        experiment.evaluate(copied, k=[5], limit=10)
+    (copied / "eval.csv").write_text(whole)
+    (copied / "per_image.npz").write_bytes(b"junk")
+    with pytest.raises(ResultsError, match=r"per_image.npz is damaged"):
+        experiment.evaluate(copied, k=[6], limit=10)
+    assert (copied / "eval.csv").read_text() == whole
+
+
+def test_metrics_that_were_cut_are_whole_again_when_a_finished_run_is_named(tmp_path: Path) -> None:
+    run = settings(tmp_path)
+    metrics = experiment.run(run).folder / "metrics.csv"
+    whole = metrics.read_text()
+    metrics.write_text(whole[:-9])
+    assert experiment.run(run).already_finished
+    assert metrics.read_text() == whole
 
 
 def test_a_checkpoint_of_more_training_is_evaluated_anew(copied: Path) -> None:

@@ -76,6 +76,11 @@ def test_identity_depends_on_the_parent(tmp_path: Path) -> None:
 def test_a_parent_that_cannot_run_or_that_has_another_optimiser_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown objective 'vea'"):
         experiment.validate(settings(tmp_path, init_from={"objective": {"name": "vea"}}))
+    other = {"latents": [2], "hidden": [[8]]}
+    with pytest.raises(ConfigError, match=r"init_from.arch.latents is \[2\], this run's is \[3\]"):
+        experiment.validate(settings(tmp_path, init_from={**PARENT, "arch": other}))
+    with pytest.raises(ConfigError, match="init_from.dataset is mnist"):
+        experiment.validate(settings(tmp_path, init_from={**PARENT, "dataset": {"name": "mnist"}}))
     with pytest.raises(ConfigError, match="optimizer"):
         experiment.validate(
             settings(tmp_path, init_from={**PARENT, "optimizer": {"name": "original_code"}})

@@ -26,7 +26,7 @@ class Piwae(Objective):
     """
 
     name: str = "piwae"
-    groups: int = 8
+    groups: int = 5
 
     def __post_init__(self) -> None:
         if self.groups < 1:
