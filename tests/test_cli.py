@@ -181,7 +181,7 @@ def test_data_describes_a_source_with_options() -> None:
         ("iwae train opt", ["optimizer.", "optimizer="]),
         ("iwae train optimizer.st", ["optimizer.stages="]),
         ("iwae train optimizer=fast optimizer.pa", ["optimizer.passes="]),
-        ("iwae train -m k=1,5 objective=v", ["objective=vae"]),
+        ("iwae train -m k=1,5 objective=va", ["objective=vae"]),
         ("iwae train arch =", ["one_layer", "two_latents", "two_layer"]),  # as bash splits words
         ("iwae train k = 5 arch = two_lay", ["two_layer"]),
         ("iwae train nonsense=3 seed", []),

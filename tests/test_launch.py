@@ -87,7 +87,7 @@ def fake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["optimizer=fast", "optimizer.pases=3"], ["did you mean 'optimizer.passes'"]),
         (["arhc=two_layer"], ["did you mean 'arch'"]),
         (["+kk=5"], ["'kk'", "did you mean 'k'"]),
-        (["k=abc"], ["k:", "'abc'"]),
+        (["k=abc"], ["k must be a whole number", "'abc'"]),
         (["k=0"], ["k must be at least 1", "got 0"]),
         (["k=-1"], ["k must be at least 1", "got -1"]),
         (["arch=one_leyer"], ["'one_leyer'", "did you mean 'one_layer'", "two_layer"]),
@@ -191,7 +191,7 @@ def test_a_run_and_a_sweep_leave_only_their_own_folders(tmp_path: Path) -> None:
 
     done = iwae(tmp_path, "train", "-m", *TINY, "objective=iwae,vae")
     assert done.returncode == 0, done.stderr
-    assert " yes " in done.stdout, "the first of the two was finished already"
+    assert "1 of 2 were finished before" in done.stdout
     assert "Next: iwae eval --checkpoint outputs/runs/digits-" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
     runs: list[Any] = [path for path in (tmp_path / "outputs" / "runs").iterdir() if path.is_dir()]
