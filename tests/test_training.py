@@ -8,7 +8,6 @@ import torch
 from conftest import ARCHS
 
 from iwae_cli.errors import NonFiniteError
-from iwae_cli.models.importance import ImportanceSample
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.iwae import Iwae
 from iwae_cli.optimizers import Fast, OriginalCode, Paper, Schedule
@@ -124,13 +123,15 @@ def test_seeds_differ_and_a_seed_repeats() -> None:
 def test_fixed_binarisation_leaves_images_as_they_are() -> None:
     one = trainer(Paper(stages=1), dynamic=False)
     seen: list[torch.Tensor] = []
-    importance_sample = one.model.importance_sample
+    recognise = one.model.recognise
 
-    def spy(x: torch.Tensor, noise: Sequence[torch.Tensor]) -> ImportanceSample:
+    def spy(
+        x: torch.Tensor, noise: Sequence[torch.Tensor]
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
         seen.append(x)
-        return importance_sample(x, noise)
+        return recognise(x, noise)
 
-    one.model.importance_sample = spy  # type: ignore[method-assign]
+    one.model.recognise = spy  # type: ignore[method-assign]
     run(one, validate_passes=0)
     assert torch.equal(torch.cat(seen), one.train[one.order])
 
