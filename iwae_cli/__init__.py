@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
     from iwae_cli.models.iwae import IWAE
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def load(path: "str | Path") -> "IWAE":

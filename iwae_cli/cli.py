@@ -140,18 +140,33 @@ def train(
 @click.option("--k", metavar="K[,K...]", default="5000", callback=counts, help="Samples.")
 @split(default="test")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many images.")
+@click.option(
+    "--estimator",
+    metavar="NAME[,KEY=VALUE]",
+    default="L_k",
+    help="L_k, jvi (order=1) or vr (alpha=0.5) of log p(x).",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "auto"]),
+    default="float32",
+    help="Of matrix products.",
+)
 @seed
 @device
 @as_json
 def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  # noqa: ANN401
     r"""Estimate the test NLL by L_k, in nats per image.
 
-    Rows that eval.csv of the run already has are not computed again.
+    Rows that eval.csv of the run already has are not computed again. The column
+    'log p bound' says what the estimate of log p(x) is in expectation: a lower
+    or an upper bound, or neither.
 
     \b
     Examples:
       iwae eval
       iwae eval --k 1,5,50,5000 --split valid
+      iwae eval --estimator jvi,order=1 --k 50
       iwae eval --checkpoint RUN_A --checkpoint RUN_B --limit 1000 --json
     """
     from iwae_cli import experiment

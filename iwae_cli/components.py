@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -13,6 +13,9 @@ from iwae_cli.data.dataset import Source
 from iwae_cli.errors import ConfigError
 from iwae_cli.models.importance import Objective
 from iwae_cli.optimizers import SCHEDULES, Schedule
+
+# What `iwae eval --estimator` calls them, and the objectives whose bounds they are
+ESTIMATORS = {"L_k": "iwae", "jvi": "jvi", "vr": "vr"}
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,31 @@ def find_objective(values: dict[str, Any]) -> Objective:
     return config.build(objectives.find(values["name"]), values, where="objective")
 
 
+class Estimator(NamedTuple):
+    """An estimator of log p(x) with the name that tables give it, such as `jvi(order=1)`."""
+
+    label: str
+    objective: Objective
+
+
+def find_estimator(text: str) -> Estimator:
+    """Return what `L_k`, `jvi`, `vr` or one with parameters, such as `vr,alpha=0`, stands for.
+
+    Raises:
+        ConfigError: An unknown name or parameter, or one out of range.
+    """
+    name, *pairs = text.split(",")
+    if name not in ESTIMATORS:
+        raise ConfigError(config.unknown("estimator", name, ESTIMATORS))
+    if bad := [pair for pair in pairs if "=" not in pair]:
+        raise ConfigError(f"estimator: cannot read '{bad[0]}': parameters are written key=value")
+    values = {"name": ESTIMATORS[name], **dict(pair.split("=", 1) for pair in pairs)}
+    objective = config.build(objectives.find(values["name"]), values, where="estimator")
+    parameters = dataclasses.asdict(objective)  # type: ignore[call-overload]
+    options = ",".join(f"{key}={value}" for key, value in parameters.items() if key != "name")
+    return Estimator(f"{name}({options})" if options else name, objective)
+
+
 def find_schedule(values: dict[str, Any]) -> Schedule:
     """Return the optimiser and schedule of a config node, `name` and its options."""
     if values["name"] not in SCHEDULES:
@@ -84,6 +112,27 @@ def device_of(name: str) -> torch.device:
     elif not available.get(name, name == "cpu"):
         raise ConfigError(f"device={name}: there is none on this machine; use device=cpu or auto")
     return torch.device(name)
+
+
+def precision_of(name: str, device: torch.device) -> str:
+    """Return the precision that `auto` stands for on a device: bfloat16 where it has units for it.
+
+    Any other name is returned as it is.
+    """
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        there: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        units = any(there.get(name) for name in ("avx512_bf16", "amx_bf16"))
+        fast = device.type == "cpu" and units
+    return "bfloat16" if fast else "float32"
+
+
+def products_of(precision: str) -> torch.dtype | None:
+    """Return what `IWAE.multiply_in` takes for a resolved precision."""
+    return torch.bfloat16 if precision == "bfloat16" else None
 
 
 def resolved(settings: Config, components: Components) -> dict[str, Any]:

@@ -23,7 +23,7 @@ Component = dict[str, Any]
 
 FORMAT_VERSION = 1
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("float32",)
+PRECISIONS = ("auto", "float32", "bfloat16")
 INITIALISATIONS = ("glorot", "original_code")
 COMPONENTS = ("dataset", "objective", "optimizer")
 TYPES = {  # as messages call them
@@ -108,7 +108,7 @@ class Config:
     optimizer: Component = field(default_factory=lambda: {"name": "paper"})
     k: int = 50
     seed: int = 0
-    precision: str = "float32"
+    precision: str = "auto"
     device: str = field(default="auto", metadata=NOT_IDENTITY)
     threads: int | None = field(default=None, metadata=NOT_IDENTITY)
     outputs: str = field(default="outputs", metadata=NOT_IDENTITY)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from iwae_cli import checkpoint
+from iwae_cli.components import products_of
 from iwae_cli.config import Config
 from iwae_cli.data.dataset import Dataset
 from iwae_cli.drawing import write_pictures
@@ -163,7 +164,7 @@ def new_trainer(run: Run) -> Trainer:
     """Return the training of a run at its very beginning."""
     settings, dataset = run.settings, run.dataset
     return Trainer(
-        new_model(settings, dataset).to(run.device),
+        new_model(settings, dataset).to(run.device).multiply_in(products_of(run.precision)),
         run.components.objective,
         run.components.schedule,
         k=settings.k,

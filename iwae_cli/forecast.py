@@ -84,7 +84,9 @@ class Forecaster:
         images = run.dataset.test
         for k in run.settings.then.eval:
             row = {"steps": steps, "k": k, "split": "test", "images": len(images)}
-            if stored_row(run.folder, {**row, "seed": 0, "estimator": "L_k"}):
+            if stored_row(
+                run.folder, {**row, "seed": 0, "estimator": "L_k", "precision": "float32"}
+            ):
                 continue
             key = f"{costs(run)} evaluation {k}"
             if key not in self._measured:
@@ -98,7 +100,7 @@ class Forecaster:
 def costs(run: Run) -> str:
     """Return what the cost of one sample of one image depends on."""
     arch = run.settings.arch
-    return f"{run.dataset.train.shape[1]} {arch.latents} {arch.hidden} {run.device}"
+    return f"{run.dataset.train.shape[1]} {arch.latents} {arch.hidden} {run.device} {run.precision}"
 
 
 def timed(step: Callable[[], None]) -> float:

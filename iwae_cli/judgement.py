@@ -1,6 +1,7 @@
 """What a trained run is worth: its rows of eval.csv, its active units."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,6 +10,7 @@ import pandas as pd
 import torch
 
 from iwae_cli import config
+from iwae_cli.components import Estimator, find_estimator
 from iwae_cli.data.dataset import Split
 from iwae_cli.environment import device_name
 from iwae_cli.errors import ConfigError
@@ -23,6 +25,8 @@ from iwae_cli.randomness import BLOCK, EvaluationNoise
 from iwae_cli.run_folder import EVALUATION_KEY, RunFolder
 from iwae_cli.trained import TrainedRun
 
+BY_L_K = find_estimator("L_k")
+
 
 def evaluate(
     path: str | Path,
@@ -31,6 +35,8 @@ def evaluate(
     split: Split = "test",
     limit: int | None = None,
     seed: int = 0,
+    estimator: str = "L_k",
+    precision: str = "float32",
     device: str = "auto",
 ) -> list[dict[str, Any]]:
     """Return one row of eval.csv for each k: the NLL by L_k with its errors, nats per image.
@@ -44,30 +50,52 @@ def evaluate(
         split: `train`, `valid` or `test`.
         limit: Use the first so many images alone.
         seed: Of binarisation and noise.
+        estimator: `L_k`, `jvi` or `vr`, with parameters as in `jvi,order=1`; `bound_kind` says
+            what its expectation is to log p(x): a lower or upper bound, or neither.
+        precision: Of the matrix products: `float32`, `bfloat16` or `auto`.
         device: `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:
-        ConfigError: A k below 1, an unknown split or device.
+        ConfigError: A k below 1 or not allowed by the estimator, an unknown split or device.
         CheckpointError: The checkpoint is missing, damaged or foreign.
         DataError: The data set is missing, damaged, or not the one trained on.
     """
-    return evaluate_run(TrainedRun(path, device=device), k=k, split=split, limit=limit, seed=seed)
+    chosen = find_estimator(estimator)
+    check_estimator(chosen, k)
+    run = TrainedRun(path, device=device, precision=precision)
+    return evaluate_run(run, k=k, split=split, limit=limit, seed=seed, estimator=chosen)
+
+
+def check_estimator(estimator: Estimator, ks: Sequence[int]) -> None:
+    """Raise ConfigError unless there are numbers of samples, each allowed by the estimator."""
+    if not ks or min(ks) < 1:
+        raise ConfigError(f"k must be at least 1, got {list(ks)}")
+    for k in ks:
+        try:
+            estimator.objective.check_k(k)
+        except ValueError as error:
+            raise ConfigError(f"estimator {estimator.label}: {error}") from None
 
 
 def evaluate_run(
-    run: TrainedRun, *, k: Sequence[int], split: Split, limit: int | None, seed: int
+    run: TrainedRun,
+    *,
+    k: Sequence[int],
+    split: Split,
+    limit: int | None,
+    seed: int,
+    estimator: Estimator = BY_L_K,
 ) -> list[dict[str, Any]]:
     """Return the rows of `evaluate` for a checkpoint that is already loaded."""
     ks = sorted(set(k))
-    if not ks or ks[0] < 1:
-        raise ConfigError(f"k must be at least 1, got {list(k)}")
     images = run.images(split, limit)
     key = {
         "steps": run.content["training"]["steps"],
         "split": split,
         "images": len(images),
         "seed": seed,
-        "estimator": "L_k",
+        "estimator": estimator.label,
+        "precision": run.precision,
     }
     stored = {n: stored_row(run.folder, {**key, "k": n}) for n in ks}
     rows = {n: row for n, row in stored.items() if row is not None}
@@ -75,20 +103,35 @@ def evaluate_run(
     if missing:
         run.folder.read_per_image()  # before the work: what is damaged cannot be added to
         noise = EvaluationNoise(seed, run.model.latents)
-        found = log_likelihoods(run.model, images, ks=missing, noise=noise, dynamic=run.dynamic)
-        new = {e.k: {**run.provenance(), **key, **e.summary()} for e in found}
-        for row in new.values():
-            row.update(device=device_name(run.device), threads=torch.get_num_threads())
-        arrays = {per_image_name(split, e.k, len(images), seed): e.log_p for e in found}
+        found = log_likelihoods(
+            run.model,
+            images,
+            ks=missing,
+            noise=noise,
+            dynamic=run.dynamic,
+            estimate=estimator.objective.bound,
+        )
+        about = {
+            "bound_kind": estimator.objective.kind,
+            "device": device_name(run.device),
+            "threads": torch.get_num_threads(),
+        }
+        new = {e.k: {**run.provenance(), **key, **e.summary(), **about} for e in found}
+        if estimator.label != BY_L_K.label:
+            for row in new.values():  # first-order results on L_k alone
+                row.update(se_mc=math.nan, bias=math.nan)
+        arrays = {per_image_name({**key, "k": e.k}): e.log_p for e in found}
         run.folder.add_evaluation(list(new.values()), arrays)
         rows.update(new)
     warn_of_few_samples(rows[ks[-1]])
     return [rows[n] for n in ks]
 
 
-def per_image_name(split: Split, k: int, images: int, seed: int) -> str:
-    """Return the name in per_image.npz of the images' estimates L_k."""
-    return f"{split}_k{k}_n{images}_seed{seed}"
+def per_image_name(key: Mapping[str, Any]) -> str:
+    """Return the name in per_image.npz of the images' estimates with this key of eval.csv."""
+    usual = {"estimator": BY_L_K.label, "precision": "float32"}
+    other = "".join(f"_{key[name]}" for name, value in usual.items() if key[name] != value)
+    return f"{key['split']}_k{key['k']}_n{key['images']}_seed{key['seed']}{other}"
 
 
 def stored_row(folder: RunFolder, key: dict[str, Any]) -> dict[str, Any] | None:
@@ -184,7 +227,7 @@ def check_removal(
     """
     images = run.images("test", limit)
     row = evaluate_run(run, k=[k], split="test", limit=limit, seed=seed)[0]
-    whole = run.folder.read_per_image()[per_image_name("test", k, len(images), seed)]
+    whole = run.folder.read_per_image()[per_image_name(row)]
     noise = EvaluationNoise(seed, run.model.latents, units=kept)
     pruned = log_likelihoods(
         without_units(run.model, kept), images, ks=[k], noise=noise, dynamic=run.dynamic

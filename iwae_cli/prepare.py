@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from iwae_cli import config
-from iwae_cli.components import Components, components_of, device_of, resolved
+from iwae_cli.components import Components, components_of, device_of, precision_of, resolved
 from iwae_cli.config import Config
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import Dataset
@@ -56,11 +56,17 @@ class Run:
     device: torch.device
     parent: "Run | None"
 
+    @property
+    def precision(self) -> str:
+        """The precision of the matrix products, never `auto`."""
+        return precision_of(self.settings.precision, self.device)
+
     @cached_property
     def identity(self) -> str:
         """SHA-256 over all that can change the run's parameters, in hex."""
         parts = {
             **config.identity_fields(self.settings),
+            "precision": self.precision,
             "dataset": self.dataset.content_hash,
             "arch": config.identity_fields(self.settings.arch),
             "objective": config.identity_fields(self.components.objective),
@@ -84,7 +90,11 @@ class Run:
     def plain(self) -> dict[str, Any]:
         """The config with every option of every component, as plain types."""
         plain = resolved(self.settings, self.components)
-        return {**plain, "init_from": self.parent.plain if self.parent else None}
+        return {
+            **plain,
+            "precision": self.precision,
+            "init_from": self.parent.plain if self.parent else None,
+        }
 
     def chain(self) -> list["Run"]:
         """Return the run behind its parent, its parent's parent and so on, the oldest first."""

@@ -1,5 +1,6 @@
 """Where random numbers come from: independent seeds, binarisation, noise of an evaluation."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +25,22 @@ def binarise(grey: Tensor, generator: torch.Generator) -> Tensor:
     return (uniform < grey).to(grey.dtype)
 
 
+def normal_of_bits(bits: Tensor) -> Tensor:
+    """Return standard normal float32 numbers, [..., N], from random int32 bits, overwritten.
+
+    The first half of the last axis gives radii and the second angles (Box and Muller 1958); with
+    31 bits no number is beyond 6.7.
+
+    Args:
+        bits: Uniform over all int32, [..., N] with N even.
+    """
+    uniform = bits.bitwise_and_(0x7FFFFFFF).to(torch.float32).add_(0.5).mul_(2.0**-31)
+    radius, angle = uniform.chunk(2, dim=-1)
+    radius = radius.log().mul_(-2).sqrt_()
+    angle = angle * (2 * math.pi)
+    return torch.cat([angle.cos().mul_(radius), angle.sin_().mul_(radius)], dim=-1)
+
+
 class EvaluationNoise:
     """Binarisation and noise that depend on (seed, image index, block of samples) alone.
 
@@ -43,25 +60,35 @@ class EvaluationNoise:
         self.key = derived_seed(seed, "evaluation")
         self.latents, self.units = list(latents), units
 
-    def _generator(self, image: int, purpose: int, block: int) -> np.random.Generator:
+    def _philox(self, image: int, purpose: int, block: int) -> np.random.Philox:
         key = np.array([self.key, image], np.uint64)
-        counter = np.array([0, 0, purpose, block], np.uint64)
-        return np.random.Generator(np.random.Philox(counter=counter, key=key))
+        return np.random.Philox(counter=np.array([0, 0, purpose, block], np.uint64), key=key)
+
+    def _generator(self, image: int, purpose: int) -> np.random.Generator:
+        return np.random.Generator(self._philox(image, purpose, 0))
 
     def binarise(self, grey: NDArray[np.float32], first_image: int) -> NDArray[np.float32]:
         """Return zeros and ones for the images from number `first_image` on, [B, D]."""
         uniform = np.empty_like(grey)
         for row, out in enumerate(uniform):
-            self._generator(first_image + row, _BINARISATION, 0).random(dtype=np.float32, out=out)
+            self._generator(first_image + row, _BINARISATION).random(dtype=np.float32, out=out)
         return (uniform < grey).astype(np.float32)
 
-    def draw(self, first_image: int, images: int, block: int) -> tuple[Tensor, ...]:
-        """Return the standard normal noise of one block, [BLOCK, images, H] a stochastic layer."""
-        noise = np.empty((images, BLOCK, sum(self.latents)), np.float32)
-        for row in range(images):
-            generator = self._generator(first_image + row, _LATENTS, block)
-            generator.standard_normal(dtype=np.float32, out=noise[row])
-        layers = torch.split(torch.from_numpy(noise).transpose(0, 1), self.latents, dim=-1)
+    def draw(
+        self, first_image: int, images: int, block: int, blocks: int = 1
+    ) -> tuple[Tensor, ...]:
+        """Return the standard normal noise of consecutive blocks of samples.
+
+        Returns:
+            [blocks * BLOCK, images, H] a stochastic layer.
+        """
+        count = BLOCK * sum(self.latents)
+        bits = np.empty((images, blocks, count), np.int32)
+        for row, column in np.ndindex(images, blocks):
+            philox = self._philox(first_image + row, _LATENTS, block + column)
+            bits[row, column] = philox.random_raw(count // 2).view(np.int32)
+        noise = normal_of_bits(torch.from_numpy(bits)).view(images, blocks * BLOCK, -1)
+        layers = torch.split(noise.transpose(0, 1), self.latents, dim=-1)
         if self.units is None:
             return tuple(layers)
         return tuple(h[..., kept] for h, kept in zip(layers, self.units, strict=True))
@@ -69,4 +96,4 @@ class EvaluationNoise:
     def uniform(self, first_image: int, images: int, count: int) -> NDArray[np.float64]:
         """Return numbers in [0, 1) that decide which samples are kept, [images, count]."""
         rows = range(first_image, first_image + images)
-        return np.stack([self._generator(row, _RESAMPLING, 0).random(count) for row in rows])
+        return np.stack([self._generator(row, _RESAMPLING).random(count) for row in rows])

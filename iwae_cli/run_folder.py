@@ -20,7 +20,9 @@ from iwae_cli.errors import ResultsError, RunLockedError, UsageError
 from iwae_cli.training import Metrics
 
 # Columns that tell one evaluation of a run from another.
-EVALUATION_KEY = ["steps", "k", "split", "images", "seed", "estimator"]
+EVALUATION_KEY = ["steps", "k", "split", "images", "seed", "estimator", "precision"]
+# What rows older than these columns are.
+EARLIER = {"precision": "float32", "bound_kind": "lower"}
 
 
 class RunFolder:
@@ -102,7 +104,7 @@ class RunFolder:
         fields = {len(row) for row in csv.reader(lines)}
         if len(fields) != 1 or not lines[-1].endswith("\n"):
             raise ResultsError(f"{self.evaluations} is damaged: move it away and evaluate again")
-        return pd.read_csv(self.evaluations)
+        return with_later_columns(pd.read_csv(self.evaluations))
 
     def read_per_image(self) -> dict[str, NDArray[np.float64]]:
         """Return the arrays of per_image.npz by name, none if there is no such file."""
@@ -136,6 +138,12 @@ class RunFolder:
     def write_pictures(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write the arrays that plots of the model are drawn from."""
         write_arrays(self.pictures, arrays)
+
+
+def with_later_columns(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of eval.csv with the columns that the first version did not write."""
+    missing = {name: value for name, value in EARLIER.items() if name not in evaluations}
+    return evaluations.assign(**missing)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -15,7 +15,8 @@ Row = Mapping[str, Any]
 
 # The columns of tables: key and heading
 TRAINED = {"folder": "run", "passes": "passes", "bound": "bound", "valid_bound": "valid bound"}
-EVALUATED = {"split": "split", "images": "images", "k": "k", "nll": "NLL", "bias": "bias"}
+EVALUATED = {"split": "split", "images": "images", "estimator": "estimator", "k": "k"}
+EVALUATED |= {"nll": "NLL", "bound_kind": "log p bound", "bias": "bias"}
 EVALUATED |= {"se_images": "se (images)", "se_mc": "se (MC)", "share_ess_below_10": "ESS < 10"}
 EVALUATED |= {
     "negative_elbo": "-ELBO",

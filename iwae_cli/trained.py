@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from iwae_cli import checkpoint, config
-from iwae_cli.components import device_of
+from iwae_cli.components import device_of, precision_of, products_of
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import SPLITS, Dataset, Split
 from iwae_cli.errors import CheckpointError, ConfigError, DataError
@@ -23,17 +23,23 @@ class TrainedRun:
     Args:
         path: A run folder or a checkpoint file.
         device: `auto`, `cpu`, `cuda` or `mps`.
+        precision: Of the matrix products, whatever the model was trained in; `auto` is what is
+            fast on the device.
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or foreign.
         DataError: The data set is not the one that the model was trained on.
     """
 
-    def __init__(self, path: str | Path, *, device: str = "auto") -> None:
+    def __init__(
+        self, path: str | Path, *, device: str = "auto", precision: str = "float32"
+    ) -> None:
         self.folder, file = run_folder_of(path)
         self.content = checkpoint.load(file)
         self.device = device_of(device)
-        self.model = model_of(self.content, file).to(self.device)
+        self.precision = precision_of(precision, self.device)
+        model = model_of(self.content, file).to(self.device)
+        self.model = model.multiply_in(products_of(self.precision))
         self.dataset: Dataset = registry.loaded(registry.find(self.content["config"]["dataset"]))
         trained_on = self.content["data"]["hash"]
         if self.dataset.content_hash != trained_on:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.models.layers import GaussianLayer
+from iwae_cli.models.layers import GaussianLayer, TanhNetwork
 from iwae_cli.randomness import EvaluationNoise
 
 Definition = Literal["paper", "original-code"]
@@ -89,6 +89,6 @@ def keep_outputs(layer: nn.Module, units: Tensor) -> None:
 def keep_inputs(layer: nn.Module, units: Tensor) -> None:
     """Keep only `units` of the inputs of a layer."""
     linear = [module for module in layer.modules() if isinstance(module, nn.Linear)]
-    hidden = any(isinstance(module, nn.Tanh) for module in layer.modules())
+    hidden = len(cast(TanhNetwork, layer.network)) > 0
     for first in linear[:1] if hidden else linear:  # without hidden layers the heads read them
         first.weight = nn.Parameter(first.weight.data[:, units])

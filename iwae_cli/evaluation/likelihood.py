@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from iwae_cli.randomness import BLOCK, EvaluationNoise
 
 log = logging.getLogger("iwae")
 
-MEMORY_BYTES = 32 * 2**20
+MEMORY_BYTES = 64 * 2**20
 # Copies of the widest activation that a forward pass holds at once.
 COPIES = 4
 FEW_SAMPLES = 10
@@ -34,7 +34,8 @@ class Likelihood:
 
     Attributes:
         k: Samples an image.
-        log_p: L_k = log (1/k) sum_i w_i, nats, [N].
+        log_p: L_k = log (1/k) sum_i w_i, or what another estimator makes of the weights,
+            nats, [N].
         elbo: (1/k) sum_i log w_i, nats, [N].
         ess: Effective sample size, in [1, k], [N].
         seconds: Time it took, for all the k of one call together.
@@ -81,6 +82,7 @@ def log_likelihoods(
     ks: Sequence[int] = (5000,),
     noise: EvaluationNoise | None = None,
     dynamic: bool = True,
+    estimate: Callable[[torch.Tensor], torch.Tensor] = log_mean_exp,
     memory_bytes: int = MEMORY_BYTES,
 ) -> list[Likelihood]:
     """Return estimates of log p(x) for each image, one for each k, from the same samples.
@@ -95,6 +97,7 @@ def log_likelihoods(
         noise: Source of binarisation and noise; None for the one with seed 0.
         dynamic: Binarise the images once, with grey values as probabilities; else they are
             used as they are.
+        estimate: Makes estimates of log p(x), [B], of log weights, float64, [k, B].
         memory_bytes: Budget for the largest activations.
 
     Example:
@@ -106,7 +109,8 @@ def log_likelihoods(
     noise = noise or EvaluationNoise(0, model.latents)
     widest = max(p.shape[0] for p in model.parameters())
     rows = max(1, memory_bytes // (COPIES * 4 * widest))
-    batch = max(1, min(rows // BLOCK, memory_bytes // (8 * ks[-1]), len(images)))
+    whole_blocks = BLOCK * math.ceil(ks[-1] / BLOCK)
+    batch = max(1, min(rows // whole_blocks, len(images)))
     columns: list[list[PerImage]] = [[] for _ in ks]
     with ProgressReport("evaluate", total=len(images)) as report:
         for first in range(0, len(images), batch):
@@ -115,7 +119,7 @@ def log_likelihoods(
             log_w = log_weights(model, x, noise, first_image=first, k=ks[-1], rows=rows)
             for column, k in zip(columns, ks, strict=True):
                 part = log_w[:k]
-                values = log_mean_exp(part), part.mean(0), effective_sample_size(part)
+                values = estimate(part), part.mean(0), effective_sample_size(part)
                 column.append(torch.stack(values).numpy())
             if report.due():
                 done = first + len(x)
@@ -155,10 +159,14 @@ def importance_samples(
     """
     parameter = next(model.parameters())
     inputs = torch.from_numpy(x).to(parameter)
-    chunk = max(1, min(BLOCK, rows // len(x)))
-    for block in range(math.ceil(k / BLOCK)):
-        layers = noise.draw(first_image, len(x), block)
-        needed = min(BLOCK, k - block * BLOCK)
+    chunk = max(1, rows // len(x))
+    if chunk > BLOCK:
+        chunk -= chunk % BLOCK
+    total, at_once = math.ceil(k / BLOCK), math.ceil(chunk / BLOCK)
+    for block in range(0, total, at_once):
+        blocks = min(at_once, total - block)
+        layers = noise.draw(first_image, len(x), block, blocks)
+        needed = min(blocks * BLOCK, k - block * BLOCK)
         for begin in range(0, needed, chunk):
             part = [h[begin : min(begin + chunk, needed)].to(parameter) for h in layers]
             yield model.importance_sample(inputs, part)

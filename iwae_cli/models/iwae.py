@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from iwae_cli.config import Arch
 from iwae_cli.models.importance import ImportanceSample, Objective, drawn_by_weight
-from iwae_cli.models.layers import BernoulliLayer, GaussianLayer, log_standard_normal
+from iwae_cli.models.layers import BernoulliLayer, GaussianLayer, TanhNetwork, log_standard_normal
 
 Reduction = Literal["mean", "sum"]
 ORIGINAL_SEED = 123
@@ -67,6 +67,19 @@ class IWAE(nn.Module):
         if mean_image is not None:
             bias = torch.logit(mean_image.clamp(0.001, 0.999))
             self.generative[0].logits.bias.data.copy_(bias)  # type: ignore[union-attr, operator]
+
+    def multiply_in(self, dtype: torch.dtype | None) -> "IWAE":
+        """Compute the networks' wide matrix products in `dtype`, and return this model.
+
+        Latents, heads of the Gaussian layers and log densities keep the parameters' dtype.
+
+        Args:
+            dtype: None for that of the parameters.
+        """
+        for module in self.modules():
+            if isinstance(module, TanhNetwork):
+                module.products = dtype
+        return self
 
     def draw_noise(self, k: int, B: int, generator: torch.Generator) -> tuple[Tensor, ...]:  # noqa: N803
         """Return standard normal noise for k samples of B images, [k, B, H] a stochastic layer."""

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from iwae_cli.models.kernels import bernoulli_log_density
+from iwae_cli.models.kernels import bernoulli_log_density, tanh_linear
 
 LOG_2_PI = math.log(2 * math.pi)
 
@@ -48,12 +48,32 @@ def linear(n_in: int, n_out: int) -> nn.Linear:
     return layer
 
 
-def tanh_network(sizes: Sequence[int]) -> nn.Sequential:
-    """Return linear layers between consecutive `sizes`, each followed by tanh."""
-    layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
-        layers += [linear(n_in, n_out), nn.Tanh()]
-    return nn.Sequential(*layers)
+class TanhNetwork(nn.Sequential):
+    """Linear layers between consecutive `sizes`, each followed by tanh.
+
+    Attributes:
+        products: The dtype of the matrix products and of what is returned; None for that of the
+            parameters.
+    """
+
+    products: torch.dtype | None = None
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        super().__init__()
+        for layer, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            self.add_module(str(2 * layer), linear(n_in, n_out))  # as in the authors' numbering
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the last layer's output, [..., sizes[-1]], for `inputs` [..., sizes[0]]."""
+        h = inputs.to(self.products or inputs.dtype)
+        for layer in self:
+            h = tanh_linear(h, *in_dtype(layer, h.dtype))
+        return h
+
+
+def in_dtype(layer: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return the weight and the bias of a linear layer in this dtype."""
+    return cast(Tensor, layer.weight).to(dtype), cast(Tensor, layer.bias).to(dtype)
 
 
 class GaussianLayer(nn.Module):
@@ -62,13 +82,13 @@ class GaussianLayer(nn.Module):
     def __init__(self, n_in: int, hidden: Sequence[int], n_out: int) -> None:
         super().__init__()
         sizes = [n_in, *hidden]
-        self.network = tanh_network(sizes)
+        self.network = TanhNetwork(sizes)
         self.mean = linear(sizes[-1], n_out)
         self.log_std = linear(sizes[-1], n_out)
 
     def forward(self, inputs: Tensor) -> Gaussian:
         """Return the Gaussian for `inputs` [..., n_in]."""
-        features = self.network(inputs)
+        features = self.network(inputs).to(self.mean.weight.dtype)
         return Gaussian(self.mean(features), self.log_std(features))
 
 
@@ -78,12 +98,12 @@ class BernoulliLayer(nn.Module):
     def __init__(self, n_in: int, hidden: Sequence[int], n_out: int) -> None:
         super().__init__()
         sizes = [n_in, *hidden]
-        self.network = tanh_network(sizes)
+        self.network = TanhNetwork(sizes)
         self.logits = linear(sizes[-1], n_out)
 
     def forward(self, h: Tensor) -> Tensor:
         """Return the logits of the pixels for latents `h` [..., H], [..., D]."""
-        logits: Tensor = self.logits(self.network(h))
+        logits: Tensor = self.logits(self.network(h).to(self.logits.weight.dtype))
         return logits
 
     def log_density(self, x: Tensor, h: Tensor) -> Tensor:
@@ -94,4 +114,4 @@ class BernoulliLayer(nn.Module):
             h: Latents of the first stochastic layer, [k, B, H].
         """
         features = self.network(h)
-        return bernoulli_log_density(x, features, self.logits.weight, self.logits.bias)
+        return bernoulli_log_density(x, features, *in_dtype(self.logits, features.dtype))

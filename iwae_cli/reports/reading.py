@@ -21,7 +21,7 @@ from yaml import YAMLError
 
 from iwae_cli.config import FORMAT_VERSION
 from iwae_cli.reports.states import State, state_of
-from iwae_cli.run_folder import RunFolder
+from iwae_cli.run_folder import RunFolder, with_later_columns
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -126,7 +126,7 @@ class RunReader:
             config=config,
             environment=environment,
             metrics=self._csv(folder.metrics, METRICS),
-            evaluations=self._csv(folder.evaluations, EVALUATIONS),
+            evaluations=with_later_columns(self._csv(folder.evaluations, EVALUATIONS)),
             active_units=self._csv(folder.active_units, ACTIVE_UNITS),
             per_image=self._npz(folder.per_image),
             pictures=self._npz(path / "pictures.npz"),

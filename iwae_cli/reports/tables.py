@@ -203,6 +203,7 @@ def best_evaluation(run: Run, images: int) -> dict[str, Any] | None:
         & (own["images"] == images)
         & (own["passes"] == run.total_passes)
         & (own["estimator"] == ESTIMATOR)
+        & (own["precision"] == "float32")
     ]
     if not len(own):
         return None
