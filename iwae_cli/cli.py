@@ -265,5 +265,11 @@ def data(name: str | None, options: tuple[str, ...], as_json: bool) -> None:
     terminal.print_table([{"split": key} | row for key, row in splits.items()], terminal.DESCRIBED)
 
 
-for command in (model_cli.sample, model_cli.encode, results_cli.report, results_cli.runs):
+for command in (
+    model_cli.gradients,
+    model_cli.sample,
+    model_cli.encode,
+    results_cli.report,
+    results_cli.runs,
+):
     main.add_command(command)

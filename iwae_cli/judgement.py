@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from iwae_cli import config
-from iwae_cli.components import Estimator, find_estimator
+from iwae_cli.components import ESTIMATORS, Estimator, check_k, find_named
 from iwae_cli.data.dataset import Split
 from iwae_cli.environment import device_name
 from iwae_cli.errors import ConfigError
@@ -25,7 +25,7 @@ from iwae_cli.randomness import BLOCK, EvaluationNoise
 from iwae_cli.run_folder import EVALUATION_KEY, RunFolder
 from iwae_cli.trained import TrainedRun
 
-BY_L_K = find_estimator("L_k")
+BY_L_K = find_named("estimator", "L_k", ESTIMATORS)
 
 
 def evaluate(
@@ -60,21 +60,10 @@ def evaluate(
         CheckpointError: The checkpoint is missing, damaged or foreign.
         DataError: The data set is missing, damaged, or not the one trained on.
     """
-    chosen = find_estimator(estimator)
-    check_estimator(chosen, k)
+    chosen = find_named("estimator", estimator, ESTIMATORS)
+    check_k([chosen], k)
     run = TrainedRun(path, device=device, precision=precision)
     return evaluate_run(run, k=k, split=split, limit=limit, seed=seed, estimator=chosen)
-
-
-def check_estimator(estimator: Estimator, ks: Sequence[int]) -> None:
-    """Raise ConfigError unless there are numbers of samples, each allowed by the estimator."""
-    if not ks or min(ks) < 1:
-        raise ConfigError(f"k must be at least 1, got {list(ks)}")
-    for k in ks:
-        try:
-            estimator.objective.check_k(k)
-        except ValueError as error:
-            raise ConfigError(f"estimator {estimator.label}: {error}") from None
 
 
 def evaluate_run(

@@ -36,6 +36,7 @@ class RunFolder:
         self.evaluations = path / "eval.csv"
         self.per_image = path / "per_image.npz"
         self.active_units = path / "active_units.csv"
+        self.gradients = path / "gradients.csv"
         self.pictures = path / "pictures.npz"
         self.environment = path / "environment.json"
         self.log = path / "train.log"
@@ -128,12 +129,12 @@ class RunFolder:
             new = pd.DataFrame(rows)
             table = new if known.empty else pd.concat([known, new])
             table = table.drop_duplicates(EVALUATION_KEY, keep="last")
-            write_atomically(self.evaluations, table.to_csv(index=False).encode())
+            write_table(self.evaluations, table)
 
     def write_active_units(self, table: pd.DataFrame) -> None:
         """Write the variances of all latent units."""
         with self.results_lock():
-            write_atomically(self.active_units, table.to_csv(index=False).encode())
+            write_table(self.active_units, table)
 
     def write_pictures(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write the arrays that plots of the model are drawn from."""
@@ -144,6 +145,11 @@ def with_later_columns(evaluations: pd.DataFrame) -> pd.DataFrame:
     """Return rows of eval.csv with the columns that the first version did not write."""
     missing = {name: value for name, value in EARLIER.items() if name not in evaluations}
     return evaluations.assign(**missing)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Replace `path` by a CSV of `table`."""
+    write_atomically(path, table.to_csv(index=False).encode())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -23,6 +23,9 @@ EVALUATED |= {
     "images_per_second": "images/s",
     "samples_per_second": "samples/s",
 }
+GRADIENTS = {"k": "k", "objective": "objective", "network": "network", "mean_norm": "|mean|"}
+GRADIENTS |= {"variance": "variance", "snr": "SNR", "bias_norm": "bias", "bias_t": "t"}
+GRADIENTS |= {"bias_p": "p"}
 FORECAST = {"run": "run", "state": "state", "passes_done": "done", "passes": "passes"}
 FORECAST |= {"time_left": "time left", "megabytes": "MB"}
 DESCRIBED = {

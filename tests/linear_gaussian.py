@@ -5,7 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from iwae_cli.config import Arch
 from iwae_cli.models.importance import ImportanceSample
+from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.layers import Gaussian, log_standard_normal
 
 PIXELS, LATENTS, SIGMA = 6, 3, 0.8
@@ -59,3 +61,41 @@ class LinearGaussian(nn.Module):
         h = torch.randn(count, LATENTS, generator=generator, dtype=torch.float64)
         e = torch.randn(count, PIXELS, generator=generator, dtype=torch.float64)
         return (h @ self.W.T + self.b + SIGMA * e).detach()
+
+
+class LinearGenerative(nn.Module):
+    """p(x | h) = N(W h + b, SIGMA^2 I) behind the interface of `BernoulliLayer`."""
+
+    def __init__(self, W: Tensor, b: Tensor) -> None:  # noqa: N803
+        super().__init__()
+        self.W, self.b = nn.Parameter(W.clone()), nn.Parameter(b.clone())
+
+    def log_density(self, x: Tensor, h: Tensor) -> Tensor:
+        error = (x - self.b - h @ self.W.T) / SIGMA
+        return log_standard_normal(error) - PIXELS * math.log(SIGMA)
+
+
+class LinearRecognition(nn.Module):
+    """q(h | x) = N(A x + c, diag(exp(s))^2) behind the interface of `GaussianLayer`."""
+
+    def __init__(self, A: Tensor, c: Tensor, s: Tensor) -> None:  # noqa: N803
+        super().__init__()
+        self.A, self.c, self.s = nn.Parameter(A), nn.Parameter(c), nn.Parameter(s)
+
+    def forward(self, x: Tensor) -> Gaussian:
+        mean = x @ self.A.T + self.c
+        return Gaussian(mean, self.s.expand_as(mean))
+
+
+def linear_iwae(*, wider: float = 1.15, shift: float = 0.3) -> IWAE:
+    """Return an `IWAE` with linear Gaussian networks, q off its optimum by a known amount."""
+    exact = LinearGaussian()
+    model = IWAE(PIXELS, Arch(latents=[LATENTS], hidden=[[]]))
+    W = exact.W.detach()  # noqa: N806
+    precision = 1 + W.square().sum(0) / SIGMA**2
+    A = W.T / SIGMA**2 / precision.unsqueeze(1)  # noqa: N806
+    std = precision.rsqrt()
+    c = shift * std - A @ exact.b.detach()
+    model.recognition = nn.ModuleList([LinearRecognition(A, c, (wider * std).log())])
+    model.generative = nn.ModuleList([LinearGenerative(W, exact.b.detach())])
+    return model

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from omegaconf import OmegaConf
 
 import iwae_cli
 from iwae_cli import checkpoint, config, experiment
-from iwae_cli.components import components_of
+from iwae_cli.components import components_of, precision_of
 from iwae_cli.config import Config
 from iwae_cli.errors import (
     CheckpointError,
@@ -100,6 +102,9 @@ def test_identity_changes_with_what_is_computed_and_not_with_where() -> None:
         {"init_from": {"k": 4}},
         {"init_from": {"k": 5}},
     ]
+    resolved = precision_of("auto", torch.device("cpu"))
+    assert identity(precision=resolved, device="cpu") == identity(device="cpu")
+    assert identity(precision="float32") != identity(precision="bfloat16")
     found = {identity(**change) for change in other}
     assert len(found | {run.identity}) == len(other) + 1
     smaller = dataclasses.replace(run.dataset, train=run.dataset.train[:-1])
@@ -121,6 +126,55 @@ def test_evaluation_adds_rows_once_and_writes_each_images_estimate(copied: Path)
     with np.load(copied / "per_image.npz") as per_image:
         assert -per_image["test_k20_n30_seed0"].mean() == pytest.approx(rows[1]["nll"])
         assert len(per_image.files) == 4
+
+
+def test_other_estimators_are_rows_of_their_own_that_say_what_they_bound(copied: Path) -> None:
+    usual = experiment.evaluate(copied, k=[20], limit=30)[0]
+    same = experiment.evaluate(copied, k=[20], limit=30, estimator="vr,alpha=0")[0]
+    jackknife = experiment.evaluate(copied, k=[20], limit=30, estimator="jvi")[0]
+    lower = experiment.evaluate(copied, k=[20], limit=30, estimator="vr")[0]
+    above = experiment.evaluate(copied, k=[20], limit=30, estimator="vr,alpha=-1")[0]
+    assert same["nll"] == pytest.approx(usual["nll"])
+    assert jackknife["nll"] < usual["nll"] < lower["nll"] < usual["negative_elbo"]
+    assert math.isnan(jackknife["bias"])
+    table = pd.read_csv(copied / "eval.csv").set_index("estimator")["bound_kind"].to_dict()
+    assert table == {
+        "L_k": "lower",
+        "vr(alpha=0.0)": "lower",
+        "jvi(order=1)": "neither",
+        "vr(alpha=0.5)": "lower",
+        "vr(alpha=-1.0)": "neither",
+    }
+    assert above["nll"] < usual["nll"]
+    with np.load(copied / "per_image.npz") as per_image:
+        assert len(per_image.files) == 5
+
+
+def test_bad_estimators_are_named_before_any_work(copied: Path) -> None:
+    for estimator, message in (
+        ("elbo", "unknown estimator 'elbo'"),
+        ("jvi,order=3", "order must be 1 or 2"),
+        ("jvi,order=2", "order 2 needs k in 3..200, got k=5000"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            experiment.evaluate(copied / "no such run", estimator=estimator)
+
+
+def test_evaluation_in_bfloat16_is_a_row_of_its_own_and_close(copied: Path) -> None:
+    exact = experiment.evaluate(copied, k=[50], limit=30)[0]
+    rough = experiment.evaluate(copied, k=[50], limit=30, precision="bfloat16")[0]
+    assert rough["precision"] == "bfloat16"
+    assert 0 < abs(rough["nll"] - exact["nll"]) < 0.1
+    assert len(pd.read_csv(copied / "eval.csv")) == 2
+
+
+def test_rows_of_the_first_version_are_known_and_not_computed_again(copied: Path) -> None:
+    row = experiment.evaluate(copied, k=[20], limit=30)[0]
+    table = pd.read_csv(copied / "eval.csv").drop(columns=["precision", "bound_kind"])
+    table.to_csv(copied / "eval.csv", index=False)
+    again = experiment.evaluate(copied, k=[20], limit=30)[0]
+    assert again["seconds"] == row["seconds"]
+    assert again["precision"] == "float32"
 
 
 def test_damaged_results_are_named_and_nothing_is_computed_on_them(copied: Path) -> None:

@@ -8,9 +8,10 @@ from conftest import ARCHS, binary_images, tiny_model
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal
 
+from iwae_cli import objectives
 from iwae_cli.config import Arch
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.models.kernels import bernoulli_log_density
+from iwae_cli.models.kernels import bernoulli_log_density, tanh_linear
 
 SEED = torch.Generator().manual_seed(3)
 
@@ -125,6 +126,82 @@ def test_bernoulli_log_density_and_its_gradient_are_exact(pixels: int) -> None:
     expected = Bernoulli(logits=features @ weight.T + bias).log_prob(x).sum(-1)
     torch.testing.assert_close(bernoulli_log_density(x, *inputs), expected)
     assert torch.autograd.gradcheck(lambda *v: bernoulli_log_density(x, *v), inputs)
+
+
+def wide_layer(rows: tuple[int, int], dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:
+    """Return images and the inputs of a layer of the paper's size, wide enough for every kernel."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(*rows, 200), (784, 200), (784,)]
+    drawn = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    features, weight, bias = drawn[0].tanh(), drawn[1] / 8, drawn[2]
+    inputs = [v.to(dtype).requires_grad_() for v in (features, weight, bias)]
+    return (torch.rand(rows[1], 784, generator=generator) < 0.3).float(), inputs
+
+
+@pytest.mark.parametrize("rows", [(1, 3), (60, 5)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_fast_bernoulli_kernel_is_the_plain_mathematics_gradients_included(
+    rows: tuple[int, int], dtype: torch.dtype, tolerance: float
+) -> None:
+    """Against float64 on the same, already rounded inputs, relative to the largest element."""
+    x, inputs = wide_layer(rows, dtype)
+    exact = [v.detach().double().requires_grad_() for v in inputs]
+    features, weight, bias = exact
+    log_p = Bernoulli(logits=features @ weight.T + bias).log_prob(x.double()).sum(-1)
+    found = bernoulli_log_density(x, *inputs)
+    assert found.dtype == torch.float32
+    spread = torch.linspace(-1, 1, log_p.numel()).view(rows)
+    (found * spread).sum().backward()
+    (log_p * spread).sum().backward()
+    pairs = [(found, log_p), *((v.grad, e.grad) for v, e in zip(inputs, exact, strict=True))]
+    for ours, theirs in pairs:
+        assert ours is not None
+        assert theirs is not None
+        error = (ours.double() - theirs).abs().max() / theirs.abs().max()
+        assert float(error) < tolerance
+
+
+@pytest.mark.parametrize("rows", [(1, 3), (60, 5)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_fast_tanh_layer_is_the_plain_mathematics_gradients_included(
+    rows: tuple[int, int], dtype: torch.dtype, tolerance: float
+) -> None:
+    _, (features, weight, bias) = wide_layer(rows, dtype)
+    inputs = [v.detach().requires_grad_() for v in (features, weight[:50] / 4, bias[:50])]
+    exact = [v.detach().double().requires_grad_() for v in inputs]
+    found = tanh_linear(*inputs)
+    expected = torch.tanh(exact[0] @ exact[1].T + exact[2])
+    spread = torch.linspace(-1, 1, expected.numel()).view(expected.shape)
+    (found * spread.to(dtype)).sum().backward()
+    (expected * spread.to(dtype).double()).sum().backward()
+    pairs = [(found, expected), *((v.grad, e.grad) for v, e in zip(inputs, exact, strict=True))]
+    for ours, theirs in pairs:
+        assert ours is not None
+        assert theirs is not None
+        error = (ours.double() - theirs).abs().max() / theirs.abs().max()
+        assert float(error) < tolerance
+
+
+@pytest.mark.parametrize("name", ["iwae", "dreg", "piwae"])
+def test_gradients_in_bfloat16_point_where_those_in_float64_do(name: str) -> None:
+    """One step of the paper's network, k = 20 and batch 20: 400 rows."""
+    generator = torch.Generator().manual_seed(0)
+    model = IWAE(784, Arch())
+    model.initialise("glorot", generator=generator, mean_image=torch.full((784,), 0.2))
+    x = (torch.rand(20, 784, generator=generator) < 0.2).float()
+    noise = model.draw_noise(20, 20, generator)
+    exact = IWAE(784, Arch()).double()
+    exact.load_state_dict(model.state_dict())
+    objective = objectives.find(name)()
+    bound = model.multiply_in(torch.bfloat16).accumulate_gradients(x, noise, objective)
+    expected = exact.accumulate_gradients(x.double(), [n.double() for n in noise], objective)
+    torch.testing.assert_close(bound.double(), expected, rtol=0, atol=0.5)
+    for own, other in zip(model.parameters(), exact.parameters(), strict=True):
+        assert own.grad is not None
+        assert other.grad is not None
+        assert own.grad.dtype == torch.float32
+        cosine = torch.cosine_similarity(own.grad.double().flatten(), other.grad.flatten(), dim=0)
+        assert float(cosine) > 0.99
 
 
 def test_bernoulli_log_density_stays_exact_in_float32_for_saturated_pixels() -> None:
