@@ -139,7 +139,7 @@ def wide_layer(rows: tuple[int, int], dtype: torch.dtype) -> tuple[Tensor, list[
 
 
 @pytest.mark.parametrize("rows", [(1, 3), (60, 5)])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 5e-6), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 2e-2)])
 def test_fast_bernoulli_kernel_is_the_plain_mathematics_gradients_included(
     rows: tuple[int, int], dtype: torch.dtype, tolerance: float
 ) -> None:
@@ -157,12 +157,12 @@ def test_fast_bernoulli_kernel_is_the_plain_mathematics_gradients_included(
     for ours, theirs in pairs:
         assert ours is not None
         assert theirs is not None
-        error = (ours.detach().double() - theirs.detach()).abs().max() / theirs.abs().max()
+        error = (ours.detach().double() - theirs.detach()).abs().max() / theirs.detach().abs().max()
         assert float(error) < tolerance
 
 
 @pytest.mark.parametrize("rows", [(1, 3), (60, 5)])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 5e-6), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 2e-2)])
 def test_fast_tanh_layer_is_the_plain_mathematics_gradients_included(
     rows: tuple[int, int], dtype: torch.dtype, tolerance: float
 ) -> None:
@@ -178,7 +178,7 @@ def test_fast_tanh_layer_is_the_plain_mathematics_gradients_included(
     for ours, theirs in pairs:
         assert ours is not None
         assert theirs is not None
-        error = (ours.detach().double() - theirs.detach()).abs().max() / theirs.abs().max()
+        error = (ours.detach().double() - theirs.detach()).abs().max() / theirs.detach().abs().max()
         assert float(error) < tolerance
 
 
