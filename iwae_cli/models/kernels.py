@@ -78,6 +78,16 @@ def one_by_one(function: Any, info: Any, in_dims: Any, *inputs: Any) -> Any:  # 
     return tuple(map(torch.stack, zip(*results, strict=True))), (0,) * len(results[0])
 
 
+def called(function: type[torch.autograd.Function], *inputs: Any) -> Any:  # noqa: ANN401
+    """Return `function.apply(*inputs)`, without its search for default arguments at every call.
+
+    That search costs as much as a small layer. Transforms such as `torch.func.vmap` need it.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return function.apply(*inputs)
+    return super(torch.autograd.Function, function).apply(*inputs)  # type: ignore[misc]
+
+
 class _TanhLinear(torch.autograd.Function):
     """See `tanh_linear`."""
 
@@ -116,7 +126,7 @@ def tanh_linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     if inputs.numel() < FEW_ROWS * inputs.shape[-1]:
         return functional.linear(inputs, weight, bias).tanh()
-    found = _TanhLinear.apply(inputs.flatten(0, -2), weight, bias)  # type: ignore[no-untyped-call]
+    found = called(_TanhLinear, inputs.flatten(0, -2), weight, bias)
     return cast(Tensor, found).view(*inputs.shape[:-1], len(weight))
 
 
@@ -208,5 +218,5 @@ def bernoulli_log_density(x: Tensor, features: Tensor, weight: Tensor, bias: Ten
     """
     inputs = x, features.expand(-1, len(x), -1), weight, bias
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
-    log_density: Tensor = _BernoulliLogDensity.apply(*inputs, keep)[0]  # type: ignore[no-untyped-call]
+    log_density: Tensor = called(_BernoulliLogDensity, *inputs, keep)[0]
     return log_density
