@@ -168,7 +168,7 @@ class Fast(Schedule):
 
     name: str = "fast"
     batch_size: int = 100
-    passes: int = 60
+    passes: int = 120
     learning_rate: float = 3e-3
     k_growth: list[int] = field(default_factory=lambda: [5, 10])
 

@@ -49,6 +49,7 @@ ORDER = [
     "reports.differences",
     "reports.plots",
     "reports.gradient_plot",
+    "reports.comparison",
     "reports.images",
     "reports.gallery",
     "reports.html",

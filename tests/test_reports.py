@@ -324,6 +324,7 @@ def test_pictures_of_a_run_are_drawn(outputs: Path) -> None:
         )
     report = report_of(outputs)
     runs = {str(run.folder.path): run for run in report.runs}
-    made = [drawing.name for drawing in drawings(runs, report.scores, report.cells)]
+    found = drawings(runs, report.scores, report.cells, report.compared)
+    made = [drawing.name for drawing in found]
     kinds = {"samples-k2": 1, "posteriors": 2, "reconstructions": 4, "weights": 4}
     assert {kind: sum(name.startswith(kind) for name in made) for kind in kinds} == kinds

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from iwae_cli.reports import images, plots
+from iwae_cli.reports import comparison, images, plots
 from iwae_cli.reports.paper import objective_order
 from iwae_cli.reports.reading import Run
 
@@ -41,7 +41,10 @@ def model_name(score: Mapping[str, Any]) -> str:
 
 
 def drawings(
-    runs: Mapping[str, Run], scores: pd.DataFrame, cells: Mapping[int, pd.DataFrame]
+    runs: Mapping[str, Run],
+    scores: pd.DataFrame,
+    cells: Mapping[int, pd.DataFrame],
+    compared: pd.DataFrame,
 ) -> Iterator[Drawing]:
     """Yield every figure of a report.
 
@@ -49,9 +52,16 @@ def drawings(
         runs: By the path of their folder.
         scores: `tables.scores_table` of them; of several seeds the first is shown.
         cells: Cells of each of the paper's tables.
+        compared: `comparison.comparison_table` of them.
     """
     for number in (1, 3):
         yield from against_k(cells[number])
+    for place, own in compared.groupby(comparison.ALIKE):
+        data, protocol, architecture, k, seed, split, images, by_k, _ = place
+        where = f"{data}, {architecture}, k={k}, seed {seed} ({protocol})"
+        title = f"Objectives: {where}; {images} {split} images, L_{by_k}"
+        name = slug("objectives", *place)
+        yield Drawing(name, "Objectives", title, comparison.comparison_figure(own))
     order = scores["objective"].map(objective_order)
     shown = scores.assign(order=order).sort_values([*TRAINED_ALIKE, "k", "order", "seed"])
     shown = shown.drop_duplicates(SAME_BUT_SEED)

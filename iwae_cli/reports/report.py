@@ -9,7 +9,7 @@ import pandas as pd
 from iwae_cli import __version__
 from iwae_cli.checkpoint import write_atomically
 from iwae_cli.errors import ReportError
-from iwae_cli.reports import differences, html, layout, plots
+from iwae_cli.reports import comparison, differences, html, layout, plots
 from iwae_cli.reports.gallery import drawings
 from iwae_cli.reports.paper_tables import TABLES, cells_of, missing
 from iwae_cli.reports.reading import Run, RunReader, Unreadable
@@ -49,6 +49,7 @@ class Report:
         cells: The cells of Tables 1, 2 and 3.
         layouts: The tables as in the paper, by protocol, as `layout.laid_out` makes them.
         differences: `differences.paired_differences`.
+        compared: `comparison.comparison_table`.
         missing: A line for each group of cells without a number.
         unreadable: Files that were left out.
     """
@@ -58,6 +59,7 @@ class Report:
     cells: Mapping[int, pd.DataFrame]
     layouts: Mapping[int, Mapping[str, pd.DataFrame]]
     differences: pd.DataFrame
+    compared: pd.DataFrame
     missing: Sequence[str]
     unreadable: Sequence[Unreadable]
 
@@ -90,12 +92,14 @@ def report_of(folder: Path) -> Report:
         raise ReportError(f"no run in or below {folder} could be read: {reasons}")
     scores = scores_table(runs)
     cells = {number: cells_of(number, scores) for number in TABLES}
+    paired = differences.paired_differences(runs)
     return Report(
         runs=runs,
         scores=scores,
         cells=cells,
         layouts={number: layout.laid_out(number, cells[number]) for number in TABLES},
-        differences=differences.paired_differences(runs),
+        differences=paired,
+        compared=comparison.comparison_table(runs, paired),
         missing=[line for number in TABLES for line in missing(number, cells[number])],
         unreadable=unreadable,
     )
@@ -108,7 +112,7 @@ def write(report: Report, output: Path) -> list[Path]:
     for name, text in texts(report):
         files.append(written(output / name, text.encode()))
     by_folder = {str(run.folder.path): run for run in report.runs}
-    for drawing in drawings(by_folder, report.scores, report.cells):
+    for drawing in drawings(by_folder, report.scores, report.cells, report.compared):
         path = output / "figures" / drawing.name
         image = plots.png(drawing.figure)
         files.append(written(path.with_name(f"{path.name}.png"), image))
@@ -130,6 +134,9 @@ def texts(report: Report) -> Iterator[tuple[str, str]]:
     yield "runs.csv", runs_table(report.runs).to_csv(index=False)
     yield "differences.csv", report.differences.to_csv(index=False)
     yield "differences.md", report.differences.to_markdown(index=False) + "\n"
+    if len(report.compared):
+        yield "objectives.csv", report.compared.to_csv(index=False)
+        yield "objectives.md", report.compared.to_markdown(index=False) + "\n"
     for number in TABLES:
         yield f"table{number}.csv", report.cells[number].to_csv(index=False)
         yield f"table{number}.md", layout.markdown(number, report.layouts[number])
@@ -144,6 +151,8 @@ def page_of(report: Report, pictures: Sequence[html.Picture]) -> html.Page:
             for data, part in layout.by_data(number, table).items():
                 title = layout.title(number, data, protocol)
                 tables.append(html.table_of(title, layout.flat(part)))
+    if len(report.compared):
+        tables.append(html.table_of(comparison.TITLE, report.compared.drop(columns="run")))
     if len(report.differences):
         tables.append(html.table_of(differences.TITLE, report.differences[differences.SHOWN]))
     scores = report.scores
