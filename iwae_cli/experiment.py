@@ -202,7 +202,7 @@ def restore(trainer: Trainer, run: Run) -> None:
             f"expected {run.identity[:8]}); move it away"
         )
     load_parameters(trainer.model, content, path)
-    trainer.optimizer.load_state_dict(content["optimizer"])
+    load_optimizer_state(trainer, content)
     trainer.restore(content["training"])
     before, now = content["versions"], numerics(run.device)
     changed = [
@@ -214,15 +214,17 @@ def restore(trainer: Trainer, run: Run) -> None:
 
 
 def start_from(trainer: Trainer, parent: Run) -> None:
-    """Start from the parameters, optimiser state and generator state that `parent` ended with.
-
-    The optimiser's options (learning rate, decays, eps) are the child's own.
-    """
+    """Start from the parameters, optimiser state and generator state that `parent` ended with."""
     content = checkpoint.load(parent.folder.checkpoint)
     load_parameters(trainer.model, content, parent.folder.checkpoint)
+    load_optimizer_state(trainer, content)
+    trainer.generator.set_state(content["training"]["generator"])
+
+
+def load_optimizer_state(trainer: Trainer, content: dict[str, Any]) -> None:
+    """Take over a checkpoint's moments; learning rate, decays, eps stay those of the schedule."""
     own = trainer.optimizer.state_dict()
     trainer.optimizer.load_state_dict({**own, "state": content["optimizer"]["state"]})
-    trainer.generator.set_state(content["training"]["generator"])
 
 
 def follow_up(run: Run) -> None:

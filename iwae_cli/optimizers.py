@@ -72,6 +72,7 @@ class Schedule(ABC):
     shuffle: bool = True
     reduction: ClassVar[Reduction] = "mean"
     algorithm: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
+    capturable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
@@ -94,10 +95,22 @@ class Schedule(ABC):
         """Return the number of samples in one pass, counted from 0, of a run that ends at `k`."""
         return k
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimiser of `parameters`; the learning rate is set before each step."""
-        betas = (self.beta1, self.beta2)
-        return torch.optim.Adam(parameters, betas=betas, eps=self.eps, fused=True)
+    def build(
+        self, parameters: Iterable[nn.Parameter], device: torch.device
+    ) -> torch.optim.Optimizer:
+        """Return the optimiser of `parameters`; the learning rate is set before each step.
+
+        On a GPU it can be recorded in a CUDA graph, and has its learning rate in a tensor.
+        """
+        recorded = device.type == "cuda" and self.capturable
+        return torch.optim.Adam(
+            parameters,
+            lr=torch.tensor(0.0, device=device) if recorded else 0.0,
+            betas=(self.beta1, self.beta2),
+            eps=self.eps,
+            fused=True,
+            capturable=recorded,
+        )
 
 
 @dataclass(frozen=True)
@@ -148,12 +161,15 @@ class OriginalCode(Paper):
     eps: float = 1e-4
     reduction: ClassVar[Reduction] = "sum"
     algorithm: ClassVar[type[torch.optim.Optimizer]] = OriginalAdam
+    capturable: ClassVar[bool] = False  # its step number is the host's
 
     def learning_rate_at(self, position: float) -> float:
         """Return lr * round(10^(1 - i/7), 1) / 10 in stage i."""
         return self.learning_rate * round(10 ** (1 - self.stage_at(position) / 7), 1) / 10
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(
+        self, parameters: Iterable[nn.Parameter], device: torch.device
+    ) -> torch.optim.Optimizer:
         """Return the authors' variant of Adam."""
         return OriginalAdam(parameters, betas=(self.beta1, self.beta2), eps=self.eps)
 

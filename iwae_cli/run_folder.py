@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from iwae_cli.checkpoint import write_atomically
 from iwae_cli.errors import ResultsError, RunLockedError, UsageError
-from iwae_cli.training import Metrics
+from iwae_cli.metrics import Metrics
 
 # Columns that tell one evaluation of a run from another.
 EVALUATION_KEY = ["steps", "k", "split", "images", "seed", "estimator", "precision"]

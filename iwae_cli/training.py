@@ -4,34 +4,26 @@ import math
 import signal
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from iwae_cli.errors import NonFiniteError, Stopped
+from iwae_cli.metrics import Metrics
 from iwae_cli.models.importance import Objective
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.optimizers import Schedule
 from iwae_cli.progress import ProgressReport
 from iwae_cli.randomness import binarise, derived_seed
 from iwae_cli.stopping import StopSignals
+from iwae_cli.update import Update, update_of
 
 # An image costs about as much as this many of its samples: batch, binarisation, first layer.
 IMAGE_COST = 4
 VALIDATION_BATCH = 100
-
-
-class Metrics(NamedTuple):
-    """One pass over the training images: a row of metrics.csv; bounds in nats per image."""
-
-    pass_number: int
-    k: int
-    learning_rate: float
-    train_bound: float
-    valid_bound: float
-    seconds: float
-    images_per_second: float
+# Steps between two looks at the bound on a GPU, which has to be waited for.
+CHECK_STEPS = 100
 
 
 class Trainer:
@@ -63,13 +55,19 @@ class Trainer:
         self.model, self.objective, self.schedule = model, objective, schedule
         self.k, self.seed, self.dynamic = k, seed, dynamic
         self.train, self.valid = train, valid
-        self.optimizer = schedule.build(model.parameters())
+        self.optimizer = schedule.build(model.parameters(), train.device)
         self.generator = torch.Generator(train.device)
         self.generator.manual_seed(derived_seed(seed, "training"))
         self.steps_per_pass = math.ceil(len(train) / schedule.batch_size)
         self.pass_index = self.step_in_pass = 0
         self.order = torch.arange(len(train), device=train.device)
-        self.bound_sum = self.seconds = 0.0
+        self._bounds = torch.zeros((), dtype=torch.float64, device=train.device)
+        self.seconds = 0.0
+        self.update = update_of(
+            Update(model, self.optimizer, self.generator, schedule.reduction, dynamic),
+            capturable=schedule.capturable,
+            objective=objective,
+        )
         self.metrics: list[Metrics] = []
 
     @property
@@ -104,7 +102,8 @@ class Trainer:
         """Continue from what `state` returned."""
         self.pass_index, self.step_in_pass = state["pass_index"], state["step_in_pass"]
         self.order = state["order"].long().to(self.train.device)
-        self.bound_sum, self.seconds = state["bound_sum"], state["seconds"]
+        self._bounds.fill_(state["bound_sum"])
+        self.seconds = state["seconds"]
         self.generator.set_state(state["generator"])
         self.metrics = [Metrics(*row) for row in state["metrics"]]
 
@@ -119,30 +118,34 @@ class Trainer:
                 len(self.train), generator=self.generator, device=self.train.device
             )
         start = self.step_in_pass * self.schedule.batch_size
-        x = self.train[self.order[start : start + self.schedule.batch_size]]
-        if self.dynamic:
-            x = binarise(x, self.generator)
-        k = self.schedule.k_at(self.pass_index, self.k)
-        noise = self.model.draw_noise(k, len(x), self.generator)
+        grey = self.train[self.order[start : start + self.schedule.batch_size]]
         position = self.pass_index + self.step_in_pass / self.steps_per_pass
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.learning_rate_at(position)
-        self.optimizer.zero_grad(set_to_none=True)
+        self._set_learning_rate(self.schedule.learning_rate_at(position))
+        k = self.schedule.k_at(self.pass_index, self.k)
         objective = self.objective.at(position / self.schedule.total_passes)
-        uniform = None
-        if objective.one_sample:
-            uniform = torch.rand(len(x), generator=self.generator, device=x.device)
-        bound = self.model.accumulate_gradients(
-            x, noise, objective, uniform=uniform, reduction=self.schedule.reduction
-        )
-        total = float(bound.sum())
-        if not math.isfinite(total):
-            raise NonFiniteError(
-                f"the bound is {total} at step {self.steps + 1} (pass {self.pass_index + 1})"
-            )
-        self.optimizer.step()
-        self.bound_sum += total
+        self._bounds += self.update(grey, k, objective)
         self.step_in_pass += 1
+        on_host = self._bounds.device.type == "cpu"
+        if on_host or self.step_in_pass % CHECK_STEPS == 0:
+            self._check_bound()
+
+    def _set_learning_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):  # a recorded update reads it from there
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    @property
+    def bound_sum(self) -> float:
+        """Sum of the bounds of this pass so far; waits for the device."""
+        return float(self._bounds)
+
+    def _check_bound(self) -> None:
+        if not math.isfinite(self.bound_sum):
+            raise NonFiniteError(
+                f"the bound is {self.bound_sum} at step {self.steps} (pass {self.pass_index + 1})"
+            )
 
     def run(
         self,
@@ -213,6 +216,7 @@ class Trainer:
         )
 
     def _finish_pass(self, validate_passes: int) -> Metrics:
+        self._check_bound()
         number, last = self.pass_index + 1, self.pass_index + 1 == self.schedule.total_passes
         due = validate_passes > 0 and (number % validate_passes == 0 or last)
         row = Metrics(
@@ -226,7 +230,8 @@ class Trainer:
         )
         self.metrics.append(row)
         self.pass_index, self.step_in_pass = number, 0
-        self.bound_sum = self.seconds = 0.0
+        self._bounds.zero_()
+        self.seconds = 0.0
         return row
 
     @torch.no_grad()

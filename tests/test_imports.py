@@ -29,6 +29,8 @@ ORDER = [
     "components",
     "environment",
     "checkpoint",
+    "metrics",
+    "update",
     "training",
     "run_folder",
     "run_log",

@@ -41,7 +41,7 @@ def minimise(schedule: Schedule, scale: float, steps: int = 50) -> torch.Tensor:
     """Follow the gradient of a fixed noisy quadratic, multiplied by `scale`."""
     generator = torch.Generator().manual_seed(0)
     parameter = nn.Parameter(torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64))
-    optimizer = schedule.build([parameter])
+    optimizer = schedule.build([parameter], torch.device("cpu"))
     for step in range(steps):
         noise = torch.randn(3, generator=generator, dtype=torch.float64)
         parameter.grad = scale * (parameter.detach() + noise)
@@ -62,7 +62,7 @@ def test_original_adam_follows_the_authors_recurrence_and_does_not_move_at_first
     start = generator.normal(size=4)
     gradients = generator.normal(size=(30, 4))
     parameter = nn.Parameter(torch.from_numpy(start.copy()))
-    optimizer = schedule.build([parameter])
+    optimizer = schedule.build([parameter], torch.device("cpu"))
     expected, m, v = start.copy(), np.zeros(4), np.ones(4)
     for t, gradient in enumerate(gradients, start=1):
         optimizer.param_groups[0]["lr"] = rate = 1e-3 / t

@@ -8,11 +8,12 @@ import torch
 from conftest import ARCHS
 
 from iwae_cli.errors import NonFiniteError
+from iwae_cli.metrics import Metrics
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.iwae import Iwae
 from iwae_cli.optimizers import Fast, OriginalCode, Paper, Schedule
 from iwae_cli.randomness import binarise
-from iwae_cli.training import Metrics, Trainer
+from iwae_cli.training import Trainer
 
 PIXELS, IMAGES = 7, 50
 

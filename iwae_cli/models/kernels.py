@@ -124,7 +124,7 @@ def tanh_linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         weight: [N, K].
         bias: [N].
     """
-    if inputs.numel() < FEW_ROWS * inputs.shape[-1]:
+    if torch.compiler.is_compiling() or inputs.numel() < FEW_ROWS * inputs.shape[-1]:
         return functional.linear(inputs, weight, bias).tanh()
     found = called(_TanhLinear, inputs.flatten(0, -2), weight, bias)
     return cast(Tensor, found).view(*inputs.shape[:-1], len(weight))
@@ -216,6 +216,9 @@ def bernoulli_log_density(x: Tensor, features: Tensor, weight: Tensor, bias: Ten
         weight: [D, K].
         bias: [D].
     """
+    if torch.compiler.is_compiling():  # the compiler fuses the plain formula itself
+        t = (1 - 2 * x) * functional.linear(features, weight, bias).float()
+        return -functional.softplus(t).sum(-1)
     inputs = x, features.expand(-1, len(x), -1), weight, bias
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
     log_density: Tensor = called(_BernoulliLogDensity, *inputs, keep)[0]
