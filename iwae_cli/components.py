@@ -1,6 +1,8 @@
 """The components that a config names: data source, objective, schedule, device."""
 
 import dataclasses
+import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -131,6 +133,16 @@ def device_of(name: str) -> torch.device:
     elif not available.get(name, name == "cpu"):
         raise ConfigError(f"device={name}: there is none on this machine; use device=cpu or auto")
     return torch.device(name)
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise ConfigError if `compile=true` cannot work on a device here."""
+    compilers = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
+    if device.type == "cpu" and not any(map(shutil.which, compilers)):
+        raise ConfigError(
+            f"compile=true needs a C++ compiler ({' or '.join(compilers)}) on the PATH; install "
+            "one, or leave compile=true out"
+        )
 
 
 def precision_of(name: str, device: torch.device) -> str:

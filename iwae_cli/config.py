@@ -111,6 +111,7 @@ class Config:
     precision: str = "auto"
     device: str = field(default="auto", metadata=NOT_IDENTITY)
     threads: int | None = field(default=None, metadata=NOT_IDENTITY)
+    compile: bool = field(default=False, metadata=NOT_IDENTITY)
     outputs: str = field(default="outputs", metadata=NOT_IDENTITY)
     checkpoint_seconds: float = field(default=60.0, metadata=NOT_IDENTITY)
     validate_passes: int = field(default=10, metadata=NOT_IDENTITY)

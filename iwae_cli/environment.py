@@ -16,14 +16,15 @@ from iwae_cli.data.dataset import SPLITS, Dataset
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "pandas", "scipy", "scikit-learn")
 
 
-def numerics(device: torch.device) -> dict[str, Any]:
+def numerics(device: torch.device, *, compiled: bool = False) -> dict[str, Any]:
     """Return all that must be equal for a resumed run to equal an uninterrupted one."""
+    kernels = torch.backends.cpu.get_cpu_capability()
     return {
         "iwae": iwae_cli.__version__,
         "torch": str(torch.__version__),  # torch has its own class of strings
         "device": device_name(device),
         "threads": torch.get_num_threads(),
-        "kernels": torch.backends.cpu.get_cpu_capability(),
+        "kernels": f"{kernels}, compiled" if compiled else kernels,
     }
 
 

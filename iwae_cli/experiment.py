@@ -156,15 +156,16 @@ def content_of(trainer: Trainer, run: Run) -> dict[str, Any]:
         "model": trainer.model.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
         "training": {**trainer.state(), "steps": trainer.steps},
-        "versions": numerics(run.device),
+        "versions": numerics(run.device, compiled=run.settings.compile),
     }
 
 
 def new_trainer(run: Run) -> Trainer:
     """Return the training of a run at its very beginning."""
     settings, dataset = run.settings, run.dataset
+    model = new_model(settings, dataset).to(run.device).multiply_in(products_of(run.precision))
     return Trainer(
-        new_model(settings, dataset).to(run.device).multiply_in(products_of(run.precision)),
+        model.compile_forward() if settings.compile else model,
         run.components.objective,
         run.components.schedule,
         k=settings.k,
@@ -204,7 +205,7 @@ def restore(trainer: Trainer, run: Run) -> None:
     load_parameters(trainer.model, content, path)
     load_optimizer_state(trainer, content)
     trainer.restore(content["training"])
-    before, now = content["versions"], numerics(run.device)
+    before, now = content["versions"], numerics(run.device, compiled=run.settings.compile)
     changed = [
         f"{key} {before.get(key)} -> {now[key]}" for key in now if before.get(key) != now[key]
     ]

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 
 from iwae_cli import config
-from iwae_cli.components import Components, components_of, device_of, precision_of, resolved
+from iwae_cli.components import (
+    Components,
+    check_compiler,
+    components_of,
+    device_of,
+    precision_of,
+    resolved,
+)
 from iwae_cli.config import Config
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import Dataset
@@ -23,7 +30,9 @@ def validate(settings: Config) -> None:
         ConfigError: One line with what is wrong.
     """
     components = components_of(settings)
-    device_of(settings.device)
+    device = device_of(settings.device)
+    if settings.compile:
+        check_compiler(device)
     if parent := settings.parent():
         validate(parent)
         for node in ("latents", "hidden"):

@@ -81,6 +81,15 @@ class IWAE(nn.Module):
                 module.products = dtype
         return self
 
+    def compile_forward(self) -> "IWAE":
+        """Let `torch.compile` make the forward pass, at its first call, and return this model.
+
+        Results differ by rounding; tests/test_compile.py states how much.
+        """
+        self.recognise = torch.compile(self.recognise)  # type: ignore[method-assign]
+        self.log_p_x_and_h = torch.compile(self.log_p_x_and_h)  # type: ignore[method-assign]
+        return self
+
     def draw_noise(self, k: int, B: int, generator: torch.Generator) -> tuple[Tensor, ...]:  # noqa: N803
         """Return standard normal noise for k samples of B images, [k, B, H] a stochastic layer."""
         dtype = next(self.parameters()).dtype

@@ -1,0 +1,62 @@
+"""`compile=true`: the same results within a stated tolerance, and one line without a compiler."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Command, tiny_run
+
+from iwae_cli import config, objectives
+from iwae_cli.config import Arch
+from iwae_cli.errors import ConfigError
+from iwae_cli.models.iwae import IWAE
+from iwae_cli.prepare import validate
+
+
+def test_without_a_compiler_one_line_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    names = {"dataset": "digits", "objective": "iwae", "optimizer": "paper"}
+    nodes = {node: {"name": name} for node, name in names.items()}
+    with pytest.raises(ConfigError, match="compile=true needs a C\\+\\+ compiler"):
+        validate(config.parse({**nodes, "compile": True, "device": "cpu"}))
+    validate(config.parse({**nodes, "device": "cpu"}))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # the compiler's own
+@pytest.mark.parametrize(
+    ("products", "tolerance"), [(None, 1e-4), (torch.bfloat16, 0.05)], ids=["float32", "bfloat16"]
+)
+def test_compiled_gradients_are_those_of_plain_code(
+    products: torch.dtype | None, tolerance: float
+) -> None:
+    """Relative to the largest element of each parameter's gradient; the bound in nats."""
+    generator = torch.Generator().manual_seed(0)
+    x = (torch.rand(20, 784, generator=generator) < 0.2).float()
+    found = []
+    for compiled in (False, True):
+        model = IWAE(784, Arch()).multiply_in(products)
+        own = torch.Generator().manual_seed(1)
+        model.initialise("glorot", generator=own, mean_image=torch.full((784,), 0.2))
+        if compiled:
+            model.compile_forward()
+        noise = model.draw_noise(20, 20, torch.Generator().manual_seed(2))
+        bound = model.accumulate_gradients(x, noise, objectives.find("dreg")())
+        found.append((bound, [p.grad for p in model.parameters()]))
+    (plain_bound, plain), (bound, gradients) = found
+    torch.testing.assert_close(bound, plain_bound, rtol=0, atol=100 * tolerance)
+    for ours, theirs in zip(gradients, plain, strict=True):
+        assert ours is not None
+        assert theirs is not None
+        assert float((ours - theirs).abs().max() / theirs.abs().max()) < tolerance
+
+
+@pytest.mark.slow
+def test_a_compiled_run_is_the_same_run_and_says_so(iwae: Command) -> None:
+    first = iwae(*tiny_run("compile=true"))
+    assert first.returncode == 0, first.stderr
+    again = iwae(*tiny_run())
+    assert "finished before" in again.stdout
