@@ -6,6 +6,7 @@ from typing import Literal, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd import backward
 
 from iwae_cli.config import Arch
 from iwae_cli.models.importance import ImportanceSample, Objective, drawn_by_weight
@@ -198,19 +199,19 @@ class IWAE(nn.Module):
         weights = objective.weights(log_w)
         a, b = scale * weights.a, scale * weights.b
         if weights.total_derivative:
-            torch.sum(a * (log_p - log_q)).backward()
+            backward((log_p, log_q), (a, -a))
             return objective.bound(log_w)
         score = self.log_q_h_given_x(x, [h.detach() for h in latents])
-        inference = torch.sum((b + scale * weights.c) * score) - torch.sum(b * log_q)
+        densities, inference = (log_p, log_q, score), (-b, b + scale * weights.c)
         if weights.ratio is None:
             theta, phi = list(self.generative.parameters()), list(self.recognition.parameters())
-            torch.sum(a * log_p).backward(inputs=theta, retain_graph=True)
-            (torch.sum(b * log_p) + inference).backward(inputs=phi)
+            backward((log_p,), (a,), inputs=theta, retain_graph=True)
+            backward(densities, (b, *inference), inputs=phi)
         else:
             ratio = weights.ratio.unsqueeze(-1)
             for h in read:
                 h.register_hook(lambda gradient: ratio * gradient)
-            (torch.sum(a * log_p) + inference).backward()
+            backward(densities, (a, *inference))
         return objective.bound(log_w)
 
     def _one_sample_gradients(
@@ -227,7 +228,8 @@ class IWAE(nn.Module):
         chosen = drawn_by_weight(log_w, uniform)
         images = torch.arange(len(x), device=x.device)
         one = [epsilon[chosen, images].unsqueeze(0) for epsilon in noise]
-        torch.sum(scale * self.importance_sample(x, one).log_w).backward()
+        drawn = self.importance_sample(x, one).log_w
+        backward((drawn,), (torch.full_like(drawn, scale),))
         return objective.bound(log_w)
 
     @torch.no_grad()
