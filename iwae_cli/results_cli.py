@@ -7,19 +7,30 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from iwae_cli import terminal
-from iwae_cli.errors import ReportError
+from iwae_cli.errors import ReportError, UsageError
 from iwae_cli.options import as_json
 
 if TYPE_CHECKING:
     from iwae_cli.reports.reading import Run, Unreadable
     from iwae_cli.reports.report import Report
 
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
 LISTED = {"run": "run", "state": "state", "data": "data", "objective": "objective", "k": "k"}
 LISTED |= {"seed": "seed", "progress": "passes", "nll": "NLL", "eval_k": "by k"}
 LISTED |= {"parent": "started from"}
 
-folder_to_read = click.argument("folder", type=FOLDER, default="outputs")
+
+def existing(_: click.Context, __: click.Parameter, folder: Path) -> Path:
+    """Return a folder that is there."""
+    if not folder.exists():
+        raise UsageError(
+            f"there is no folder '{folder}'; train a run with 'iwae train', or name the folder "
+            "that holds runs"
+        )
+    return folder
+
+
+folder_to_read = click.argument("folder", type=FOLDER, default="outputs", callback=existing)
 
 
 @click.command()

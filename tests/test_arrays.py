@@ -106,7 +106,7 @@ def test_uint8_images_equal_their_floats_divided_by_255(
         (np.zeros((2, 0)), ["empty", "[2, 0]"]),
         (np.zeros(12), ["[N, D]", "[12]"]),
         (np.zeros((2, 3, 4, 1)), ["[N, D]", "[2, 3, 4, 1]"]),
-        (np.array([[{}]], dtype=object), ["plain numbers", "Object arrays"]),
+        (np.array([[{}]], dtype=object), ["plain numbers", "Python objects"]),
     ],
 )
 @pytest.mark.parametrize("role", ["train", "test", "valid"])

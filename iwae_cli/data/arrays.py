@@ -107,6 +107,8 @@ def _read(path: str, key: str) -> NDArray[np.generic]:
         raise DataError(f"{path} does not exist; dataset=digits needs no files") from None
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        if "pickle" in reason:  # numpy's answer to anything that it does not know
+            reason = "it is damaged, or holds Python objects"
         raise DataError(f"{path} is not a .npy or .npz file of plain numbers ({reason})") from None
     raise DataError(f"{path} has no array '{key}'; it has: {known}")
 

@@ -42,13 +42,13 @@ class Omniglot:
         """Return OMNIGLOT split as the authors did: permuted by seed 123, the last held out."""
         content = files.read(FILE, strict=False)
         label = LABELS[content.digest] if content.digest else UNKNOWN
+        train, test = _images(content, "data"), _images(content, "testdata")
         if label == UNKNOWN:
             log.warning(
                 "%s is neither the published file nor its rebuilt version; results will say '%s'",
                 content.origin,
                 UNKNOWN,
             )
-        train, test = _images(content, "data"), _images(content, "testdata")
         cut = len(train) - self.valid
         if cut < 1:
             raise DataError(
