@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iwae_cli import __version__, model_cli, process, results_cli, terminal
+from iwae_cli import __version__, data_cli, model_cli, process, results_cli, terminal
 from iwae_cli.completion import overrides_completed
 from iwae_cli.errors import SweepError, UsageError
 from iwae_cli.options import as_json, checkpoint, checkpoints, counts, device, seed, split
@@ -228,48 +228,13 @@ def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None
             terminal.print_fields(result)
 
 
-@main.command()
-@click.argument("name", required=False)
-@click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
-@as_json
-def data(name: str | None, options: tuple[str, ...], as_json: bool) -> None:
-    r"""Fetch, verify and describe a data set.
-
-    Without a name, all are listed. Files are looked for in IWAE_DATA_DIR, then in the
-    cache folder, and what is missing is downloaded.
-
-    \b
-    Examples:
-      iwae data
-      iwae data mnist
-      iwae data arrays train=mine.npz
-    """
-    from iwae_cli.data import registry
-
-    if name is None:
-        sources = {key: source.__doc__ or "" for key, source in registry.SOURCES.items()}
-        listed = [{"name": key, "what": doc.splitlines()[0]} for key, doc in sources.items()]
-        terminal.print_json(listed) if as_json else terminal.print_table(
-            listed, {"name": "name", "what": "what"}
-        )
-        return
-    if bad := [option for option in options if "=" not in option]:
-        raise UsageError(f"cannot read '{bad[0]}': options are written key=value")
-    values = dict(option.split("=", 1) for option in options)
-    described = registry.describe(registry.find({"name": name, **values}).load())
-    if as_json:
-        terminal.print_json(described)
-        return
-    splits = described.pop("splits")
-    terminal.print_fields(described)
-    terminal.print_table([{"split": key} | row for key, row in splits.items()], terminal.DESCRIBED)
-
-
-for command in (
+COMMANDS = (
+    data_cli.data,
     model_cli.gradients,
     model_cli.sample,
     model_cli.encode,
     results_cli.report,
     results_cli.runs,
-):
+)
+for command in COMMANDS:
     main.add_command(command)

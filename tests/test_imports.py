@@ -61,6 +61,7 @@ ORDER = [
     "launch",
     "completion",
     "options",
+    "data_cli",
     "model_cli",
     "results_cli",
     "cli",

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -138,6 +139,17 @@ def wide_layer(rows: tuple[int, int], dtype: torch.dtype) -> tuple[Tensor, list[
     return (torch.rand(rows[1], 784, generator=generator) < 0.3).float(), inputs
 
 
+def assert_close_to_largest(
+    pairs: Sequence[tuple[Tensor | None, Tensor | None]], tolerance: float
+) -> None:
+    """Assert that each tensor differs from the exact one by less than this times its largest."""
+    for ours, exact in pairs:
+        assert ours is not None
+        assert exact is not None
+        error = (ours.detach().double() - exact.detach()).abs().max()
+        assert float(error / exact.detach().abs().max()) < tolerance
+
+
 @pytest.mark.parametrize("rows", [(1, 3), (60, 5)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 2e-2)])
 def test_fast_bernoulli_kernel_is_the_plain_mathematics_gradients_included(
@@ -154,11 +166,7 @@ def test_fast_bernoulli_kernel_is_the_plain_mathematics_gradients_included(
     (found * spread).sum().backward()
     (log_p * spread).sum().backward()
     pairs = [(found, log_p), *((v.grad, e.grad) for v, e in zip(inputs, exact, strict=True))]
-    for ours, theirs in pairs:
-        assert ours is not None
-        assert theirs is not None
-        error = (ours.detach().double() - theirs.detach()).abs().max() / theirs.detach().abs().max()
-        assert float(error) < tolerance
+    assert_close_to_largest(pairs, tolerance)
 
 
 @pytest.mark.parametrize("rows", [(1, 3), (60, 5)])
@@ -175,11 +183,7 @@ def test_fast_tanh_layer_is_the_plain_mathematics_gradients_included(
     (found * spread.to(dtype)).sum().backward()
     (expected * spread.to(dtype).double()).sum().backward()
     pairs = [(found, expected), *((v.grad, e.grad) for v, e in zip(inputs, exact, strict=True))]
-    for ours, theirs in pairs:
-        assert ours is not None
-        assert theirs is not None
-        error = (ours.detach().double() - theirs.detach()).abs().max() / theirs.detach().abs().max()
-        assert float(error) < tolerance
+    assert_close_to_largest(pairs, tolerance)
 
 
 @pytest.mark.parametrize("name", ["iwae", "dreg", "piwae"])
