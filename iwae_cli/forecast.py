@@ -91,7 +91,10 @@ class Forecaster:
             key = f"{costs(run)} evaluation {k}"
             if key not in self._measured:
                 self._measured[key] = log_likelihoods(
-                    trainer.model, images[:IMAGES], ks=[k], dynamic=trainer.dynamic
+                    trainer.model.multiply_in(None),
+                    images[:IMAGES],
+                    ks=[k],
+                    dynamic=trainer.dynamic,
                 )[0].seconds
             total += self._measured[key] / min(IMAGES, len(images)) * len(images)
         return total

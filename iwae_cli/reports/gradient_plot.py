@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from iwae_cli.reports.plots import COLOURS, logarithmic_k, save_png
 
@@ -18,24 +19,29 @@ def gradient_figure(table: pd.DataFrame) -> Figure:
 
     Args:
         table: gradients.csv of one run. A point of the lower panels is filled where `bias_p` is
-            below CHANCE.
+            below CHANCE. An SNR of zero, which noise hides, is not drawn.
     """
     figure = Figure(figsize=(9, 6.4), layout="constrained")
-    panels = figure.subplots(2, 2, sharex=True)
+    panels = figure.subplots(2, 2, sharex=True, sharey="row")
+    table = table.assign(snr=table["snr"].where(table["snr"] > 0))
     names = list(dict.fromkeys(table["objective"]))
     for column, network in enumerate(NETWORKS):
         for name, colour in zip(names, COLOURS * len(names), strict=False):
             own = table[(table["objective"] == name) & (table["network"] == network)]
-            panels[0][column].plot(
-                own["k"], own["snr"], "o-", color=colour, markersize=4, label=name
-            )
+            width = 3.5 - 2.5 * names.index(name) / len(names)  # equal lines stay visible
+            style = {"color": colour, "linewidth": width, "markersize": width + 2}
+            panels[0][column].plot(own["k"], own["snr"], "o-", label=name, **style)
             draw_bias(panels[1][column], own.dropna(subset="bias_norm"), colour)
         panels[0][column].set_title(network, fontsize=10)
         panels[0][column].set_yscale("log")
+        panels[0][column].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panels[0][column].yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        panels[0][column].yaxis.set_minor_locator(NullLocator())
         for panel in (panels[0][column], panels[1][column]):
             logarithmic_k(panel, sorted(set(table["k"])))
         panels[0][column].set_xlabel("")
         panels[1][column].set_xlabel("k (samples per image)")
+    panels[1][0].set_ylim(bottom=-0.2)
     panels[0][0].set_ylabel("signal-to-noise ratio\n(median over parameters)")
     panels[1][0].set_ylabel(f"|t| of the difference to iwae\n(filled: p < {CHANCE})")
     figure.legend(
