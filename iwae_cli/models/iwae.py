@@ -70,7 +70,7 @@ class IWAE(nn.Module):
             self.generative[0].logits.bias.data.copy_(bias)  # type: ignore[union-attr, operator]
 
     def multiply_in(self, dtype: torch.dtype | None) -> "IWAE":
-        """Compute the networks' wide matrix products in `dtype`, and return this model.
+        """Compute the networks' products of many rows in `dtype`, and return this model.
 
         Latents, heads of the Gaussian layers and log densities keep the parameters' dtype.
 

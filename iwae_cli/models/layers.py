@@ -11,6 +11,8 @@ from torch.nn.utils import skip_init
 from iwae_cli.models.kernels import bernoulli_log_density, tanh_linear
 
 LOG_2_PI = math.log(2 * math.pi)
+# With fewer rows a product in bfloat16 does not pay for casting the weights.
+MANY_ROWS = 64
 
 
 class Gaussian(NamedTuple):
@@ -52,8 +54,8 @@ class TanhNetwork(nn.Sequential):
     """Linear layers between consecutive `sizes`, each followed by tanh.
 
     Attributes:
-        products: The dtype of the matrix products and of what is returned; None for that of the
-            parameters.
+        products: The dtype of the matrix products and of what is returned where there are at
+            least `MANY_ROWS` rows; None, and fewer rows, keep that of the parameters.
     """
 
     products: torch.dtype | None = None
@@ -61,11 +63,13 @@ class TanhNetwork(nn.Sequential):
     def __init__(self, sizes: Sequence[int]) -> None:
         super().__init__()
         for layer, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
-            self.add_module(str(2 * layer), linear(n_in, n_out))  # as in the authors' numbering
+            # the names under which checkpoints have them
+            self.add_module(str(2 * layer), linear(n_in, n_out))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the last layer's output, [..., sizes[-1]], for `inputs` [..., sizes[0]]."""
-        h = inputs.to(self.products or inputs.dtype)
+        wide = inputs.numel() >= MANY_ROWS * inputs.shape[-1]
+        h = inputs.to(self.products) if self.products and wide else inputs
         for layer in self:
             h = tanh_linear(h, *in_dtype(layer, h.dtype))
         return h
