@@ -159,8 +159,8 @@ def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  #
     r"""Estimate the test NLL by L_k, in nats per image.
 
     Rows that eval.csv of the run already has are not computed again. The column
-    'log p bound' says what the estimate of log p(x) is in expectation: a lower
-    or an upper bound, or neither.
+    'bound' says what the estimate of log p(x) is in expectation: a lower or an
+    upper bound, or neither.
 
     \b
     Examples:

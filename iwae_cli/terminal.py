@@ -16,13 +16,9 @@ Row = Mapping[str, Any]
 # The columns of tables: key and heading
 TRAINED = {"folder": "run", "passes": "passes", "bound": "bound", "valid_bound": "valid bound"}
 EVALUATED = {"split": "split", "images": "images", "estimator": "estimator", "k": "k"}
-EVALUATED |= {"nll": "NLL", "bound_kind": "log p bound", "bias": "bias"}
+EVALUATED |= {"nll": "NLL", "bound_kind": "bound", "bias": "bias"}
 EVALUATED |= {"se_images": "se (images)", "se_mc": "se (MC)", "share_ess_below_10": "ESS < 10"}
-EVALUATED |= {
-    "negative_elbo": "-ELBO",
-    "images_per_second": "images/s",
-    "samples_per_second": "samples/s",
-}
+EVALUATED |= {"negative_elbo": "-ELBO", "images_per_second": "images/s"}
 GRADIENTS = {"k": "k", "objective": "objective", "network": "network", "mean_norm": "|mean|"}
 GRADIENTS |= {"variance": "variance", "snr": "SNR", "bias_norm": "bias", "bias_t": "t"}
 GRADIENTS |= {"bias_p": "p"}
