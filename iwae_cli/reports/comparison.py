@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from iwae_cli.reports.plots import COLOURS, total
@@ -13,6 +14,8 @@ from iwae_cli.reports.tables import ESTIMATOR, active_name
 
 REFERENCE = "iwae"
 FEWEST = 3
+# A bar is cut if it is so many times longer than the next.
+BEYOND = 3
 ALIKE = ["data", "protocol", "architecture", "k", "seed", "split", "images", "eval_k", "eval_seed"]
 COLUMNS = [*ALIKE, "objective", "nll", "se_images", "gain", "se", "t", "active", "passes"]
 COLUMNS += ["seconds", "run"]
@@ -72,6 +75,17 @@ def row_of(
     }
 
 
+def cut_bars(panel: Axes, own: pd.DataFrame, reach: float) -> None:
+    """Show bars up to `reach`, and write its value on one that is longer."""
+    low, high = panel.get_xlim()
+    panel.set_xlim(max(low, -reach), min(high, reach))
+    for place, gain in enumerate(own["gain"]):
+        if abs(gain) > reach:
+            style: dict[str, Any] = {"va": "center", "color": "white"}
+            style["ha"] = "left" if gain < 0 else "right"
+            panel.text(math.copysign(0.97 * reach, gain), place, f"{gain:+.1f}", **style)
+
+
 def comparison_figure(table: pd.DataFrame) -> Figure:
     """Return bars of the gain over iwae, the active units and the seconds, an objective a row.
 
@@ -83,6 +97,10 @@ def comparison_figure(table: pd.DataFrame) -> Figure:
     panels = figure.subplots(1, 3, sharey=True, width_ratios=(3, 1.2, 1.2))
     panels[0].barh(own["objective"], own["gain"], xerr=2 * own["se"], color=COLOURS[0], capsize=3)
     panels[0].axvline(0, color="black", linewidth=0.8)
+    sizes = own["gain"].abs().sort_values()
+    reach = BEYOND * float(sizes.iloc[-2])
+    if sizes.iloc[-1] > reach > 0:
+        cut_bars(panels[0], own, reach)
     panels[0].set_xlabel("nats per image better than iwae (bars: two standard errors)")
     panels[1].barh(own["objective"], own["active"].map(total), color=COLOURS[1])
     panels[1].set_xlabel("active units")

@@ -85,7 +85,8 @@ def data_of(run: Run) -> dict[str, Any]:
 
 def objective_name(objective: Mapping[str, Any]) -> str:
     """Return an objective with its parameters, such as `vae` or `ciwae(beta=0.5)`."""
-    options = ",".join(f"{key}={value}" for key, value in objective.items() if key != "name")
+    given = {k: v for k, v in objective.items() if k != "name" and v is not None}
+    options = ",".join(f"{key}={value}" for key, value in given.items())
     return f"{objective['name']}({options})" if options else str(objective["name"])
 
 
