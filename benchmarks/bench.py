@@ -177,19 +177,22 @@ def report(rows: list[Row], device: torch.device) -> str:
 @click.option("--rounds", default=7, help="Turns of each candidate.")
 @click.option("--device", default="auto", help="cpu or cuda.")
 @click.option("--output", default="outputs/bench", type=click.Path(path_type=Path))
-def main(rounds: int, device: str, output: Path) -> None:
+@click.option("--growth-only", is_flag=True, help="Only time and memory against k.")
+def main(rounds: int, device: str, output: Path, growth_only: bool) -> None:
     """Measure, and write bench.csv, bench.md, growth.csv and growth.png."""
     place = device_of(device)
     output.mkdir(parents=True, exist_ok=True)
+    if place.type == "cpu":
+        table = growth(place)
+        table.to_csv(output / "growth.csv", index=False)
+        growth_figure(table).savefig(output / "growth.png", dpi=150)
+    if growth_only:
+        return
     rows = bench_training(place, rounds) + bench_evaluation(place, rounds)
     rows += bench_objectives(place, rounds)
     pd.DataFrame(rows).to_csv(output / "bench.csv", index=False)
     page = report(rows, place)
     (output / "bench.md").write_text(page)
-    if place.type == "cpu":
-        table = growth(place)
-        table.to_csv(output / "growth.csv", index=False)
-        growth_figure(table).savefig(output / "growth.png", dpi=150)
     click.echo(page)
     click.echo(f"written to {output}")
 

@@ -6,6 +6,7 @@
 import json
 import resource
 import sys
+from pathlib import Path
 
 from iwae_cli import process
 
@@ -13,8 +14,15 @@ BATCH = 20
 
 
 def peak_bytes() -> int:
-    """Return the largest resident memory of this process so far, in bytes."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Return the largest resident memory of this process so far, in bytes.
+
+    Where the system has no /proc, what getrusage says, which can be that of the parent process.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return 1024 * int(line.split()[1])
 
 
 def main() -> None:
