@@ -14,17 +14,17 @@ from iwae_cli import process
 
 process.tune()
 
-import click  # noqa: E402  (memory settings come first)
-import pandas as pd  # noqa: E402
-import torch  # noqa: E402
-from candidates import evaluations, has_pythae, our_step, training_steps  # noqa: E402
-from limit import forward_products, limit_seconds, operations, training_products  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-from timing import in_turns  # noqa: E402
+import click
+import pandas as pd
+import torch
+from candidates import evaluations, has_pythae, our_step, training_steps
+from limit import forward_products, limit_seconds, operations, training_products
+from matplotlib.figure import Figure
+from timing import in_turns
 
-from iwae_cli import objectives  # noqa: E402
-from iwae_cli.components import device_of, precision_of  # noqa: E402
-from iwae_cli.environment import commit, device_name  # noqa: E402
+from iwae_cli import objectives
+from iwae_cli.components import device_of, precision_of
+from iwae_cli.environment import commit, device_name
 
 HERE = Path(__file__).parent
 KS, BATCHES, EVALUATION_K = (1, 5, 50), (20, 100), 5000

@@ -28,7 +28,7 @@ def training_products(k: int, batch: int) -> list[Shape]:
 
 def fastest_seconds(shape: Shape, dtype: torch.dtype, device: torch.device) -> float:
     """Return the time of one product by the fastest routine there is, into memory that is warm."""
-    M, K, N = shape  # noqa: N806
+    M, K, N = shape
     left = torch.randn(M, K, device=device).to(dtype)
     right = torch.randn(K, N, device=device).to(dtype)
     out = torch.empty(M, N, device=device, dtype=dtype)

@@ -16,7 +16,7 @@ class Encoder(BaseEncoder):
         self.layers = nn.Sequential(nn.Linear(784, 200), nn.Tanh(), nn.Linear(200, 200), nn.Tanh())
         self.mean, self.log_covariance = nn.Linear(200, 50), nn.Linear(200, 50)
 
-    def forward(self, x: Tensor) -> Any:  # noqa: ANN401
+    def forward(self, x: Tensor) -> Any:  # noqa: ANN401  (pythae annotates nothing)
         """Return mean and log variance of the latents."""
         features = self.layers(x.reshape(len(x), -1))
         return ModelOutput(
@@ -38,7 +38,7 @@ class Decoder(BaseDecoder):
             nn.Sigmoid(),
         )
 
-    def forward(self, z: Tensor) -> Any:  # noqa: ANN401
+    def forward(self, z: Tensor) -> Any:  # noqa: ANN401  (pythae annotates nothing)
         """Return the means of the pixels."""
         return ModelOutput(reconstruction=self.layers(z))
 

@@ -97,7 +97,7 @@ def find_named(kind: str, text: str, known: Mapping[str, str] | None = None) -> 
         raise ConfigError(f"{kind}: cannot read '{bad[0]}': parameters are written key=value")
     values = {"name": known[name], **dict(pair.split("=", 1) for pair in pairs)}
     objective = config.build(objectives.find(values["name"]), values, where=kind)
-    parameters = dataclasses.asdict(objective)  # type: ignore[call-overload]
+    parameters = dataclasses.asdict(objective)  # type: ignore[call-overload]  # any dataclass
     options = ",".join(f"{key}={value}" for key, value in parameters.items() if key != "name")
     return Estimator(f"{name}({options})" if options else name, objective)
 
@@ -170,7 +170,7 @@ def resolved(settings: Config, components: Components) -> dict[str, Any]:
     """Return a config with every option of every component, as plain types."""
     return {
         **dataclasses.asdict(settings),
-        "dataset": dataclasses.asdict(components.source),  # type: ignore[call-overload]
-        "objective": dataclasses.asdict(components.objective),  # type: ignore[call-overload]
+        "dataset": dataclasses.asdict(components.source),  # type: ignore[call-overload]  # any dataclass
+        "objective": dataclasses.asdict(components.objective),  # type: ignore[call-overload]  # any dataclass
         "optimizer": dataclasses.asdict(components.schedule),
     }

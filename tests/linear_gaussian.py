@@ -66,7 +66,7 @@ class LinearGaussian(nn.Module):
 class LinearGenerative(nn.Module):
     """p(x | h) = N(W h + b, SIGMA^2 I) behind the interface of `BernoulliLayer`."""
 
-    def __init__(self, W: Tensor, b: Tensor) -> None:  # noqa: N803
+    def __init__(self, W: Tensor, b: Tensor) -> None:
         super().__init__()
         self.W, self.b = nn.Parameter(W.clone()), nn.Parameter(b.clone())
 
@@ -78,7 +78,7 @@ class LinearGenerative(nn.Module):
 class LinearRecognition(nn.Module):
     """q(h | x) = N(A x + c, diag(exp(s))^2) behind the interface of `GaussianLayer`."""
 
-    def __init__(self, A: Tensor, c: Tensor, s: Tensor) -> None:  # noqa: N803
+    def __init__(self, A: Tensor, c: Tensor, s: Tensor) -> None:
         super().__init__()
         self.A, self.c, self.s = nn.Parameter(A), nn.Parameter(c), nn.Parameter(s)
 
@@ -91,9 +91,9 @@ def linear_iwae(*, wider: float = 1.15, shift: float = 0.3) -> IWAE:
     """Return an `IWAE` with linear Gaussian networks, q off its optimum by a known amount."""
     exact = LinearGaussian()
     model = IWAE(PIXELS, Arch(latents=[LATENTS], hidden=[[]]))
-    W = exact.W.detach()  # noqa: N806
+    W = exact.W.detach()
     precision = 1 + W.square().sum(0) / SIGMA**2
-    A = W.T / SIGMA**2 / precision.unsqueeze(1)  # noqa: N806
+    A = W.T / SIGMA**2 / precision.unsqueeze(1)
     std = precision.rsqrt()
     c = shift * std - A @ exact.b.detach()
     model.recognition = nn.ModuleList([LinearRecognition(A, c, (wider * std).log())])

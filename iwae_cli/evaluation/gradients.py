@@ -30,9 +30,10 @@ class Moments:
     def add(self, gradient: Tensor) -> None:
         """Take one draw of the gradient into account (Welford 1962)."""
         self.draws += 1
-        step = gradient.double() - self.mean
+        gradient = gradient.double()
+        step = gradient - self.mean
         self.mean += step / self.draws
-        self.squares.addcmul_(step, gradient.double() - self.mean)
+        self.squares.addcmul_(step, gradient - self.mean)
 
     @property
     def variance(self) -> Tensor:
