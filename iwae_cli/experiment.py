@@ -165,7 +165,7 @@ def new_trainer(run: Run) -> Trainer:
     settings, dataset = run.settings, run.dataset
     model = new_model(settings, dataset).to(run.device).multiply_in(products_of(run.precision))
     return Trainer(
-        model.compile_forward() if settings.compile else model,
+        model.compile_training() if settings.compile else model,
         run.components.objective,
         run.components.schedule,
         k=settings.k,

@@ -6,10 +6,11 @@ graph and replayed, for launching its hundred small kernels one by one takes lon
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from iwae_cli.models.importance import Objective
 from iwae_cli.models.iwae import IWAE, Reduction
@@ -38,6 +39,11 @@ class Update:
     reduction: Reduction
     dynamic: bool
 
+    @cached_property
+    def parameters(self) -> list[nn.Parameter]:
+        """The model's, looked for once: at every step that would take as long as a layer."""
+        return list(self.model.parameters())
+
     def __call__(self, grey: Tensor, k: int, objective: Objective) -> Tensor:
         """Update the parameters and return the sum of the images' bounds, a scalar tensor.
 
@@ -51,12 +57,11 @@ class Update:
         uniform = None
         if objective.one_sample:
             uniform = torch.rand(len(x), generator=self.generator, device=x.device)
-        self.optimizer.zero_grad(set_to_none=True)
-        bound = self.model.accumulate_gradients(
-            x, noise, objective, uniform=uniform, reduction=self.reduction
-        )
+        found = self.model.gradients(x, noise, objective, uniform=uniform, reduction=self.reduction)
+        for parameter, gradient in zip(self.parameters, found.parameters, strict=True):
+            parameter.grad = gradient
         self.optimizer.step()
-        return bound.sum()
+        return found.bound.sum()
 
 
 class Graph(Protocol):

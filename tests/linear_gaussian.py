@@ -1,6 +1,7 @@
 """A model with exact log p(x): x = W h + b + sigma e, with h and e standard normal."""
 
 import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,8 @@ from torch import Tensor, nn
 from iwae_cli.config import Arch
 from iwae_cli.models.importance import ImportanceSample
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.models.layers import Gaussian, log_standard_normal
+from iwae_cli.models.kernels import Pulled
+from iwae_cli.models.layers import Gaussian, GaussianLayer, Tape, log_standard_normal
 
 PIXELS, LATENTS, SIGMA = 6, 3, 0.8
 
@@ -63,16 +65,24 @@ class LinearGaussian(nn.Module):
         return (h @ self.W.T + self.b + SIGMA * e).detach()
 
 
-class LinearGenerative(nn.Module):
+class LinearGenerative(GaussianLayer):
     """p(x | h) = N(W h + b, SIGMA^2 I) behind the interface of `BernoulliLayer`."""
 
-    def __init__(self, W: Tensor, b: Tensor) -> None:
-        super().__init__()
-        self.W, self.b = nn.Parameter(W.clone()), nn.Parameter(b.clone())
+    def log_density(self, x: Tensor, h: Tensor, tape: Tape | None = None) -> Tensor:
+        own: Tape = []
+        found: Tensor = self(h, own).log_density(x)
+        if tape is not None:
+            tape.append((x, *own))
+        return found
 
-    def log_density(self, x: Tensor, h: Tensor) -> Tensor:
-        error = (x - self.b - h @ self.W.T) / SIGMA
-        return log_standard_normal(error) - PIXELS * math.log(SIGMA)
+    def pull_log_density(self, trace: Any, a: Tensor, b: Tensor | None) -> Pulled:  # type: ignore[override]
+        x, own = trace
+        return super().pull_log_density(own, own.gaussian.slopes(x), a, b)
+
+
+class LinearTrace(NamedTuple):
+    x: Tensor
+    gaussian: Gaussian
 
 
 class LinearRecognition(nn.Module):
@@ -82,20 +92,32 @@ class LinearRecognition(nn.Module):
         super().__init__()
         self.A, self.c, self.s = nn.Parameter(A), nn.Parameter(c), nn.Parameter(s)
 
-    def forward(self, x: Tensor) -> Gaussian:
+    def forward(self, x: Tensor, tape: Tape | None = None) -> Gaussian:
         mean = x @ self.A.T + self.c
-        return Gaussian(mean, self.s.expand_as(mean))
+        gaussian = Gaussian(mean, self.s.expand_as(mean))
+        if tape is not None:
+            tape.append(LinearTrace(x, gaussian))
+        return gaussian
+
+    def pull(self, trace: LinearTrace, grad: Gaussian, *, of_inputs: bool) -> Pulled:
+        found = [grad.mean.T @ trace.x, grad.mean.sum(0), grad.log_std.sum(0)]
+        return Pulled(found, grad.mean @ self.A if of_inputs else grad.mean)
 
 
 def linear_iwae(*, wider: float = 1.15, shift: float = 0.3) -> IWAE:
     """Return an `IWAE` with linear Gaussian networks, q off its optimum by a known amount."""
     exact = LinearGaussian()
-    model = IWAE(PIXELS, Arch(latents=[LATENTS], hidden=[[]]))
-    W = exact.W.detach()
+    W, b = exact.W.detach(), exact.b.detach()
     precision = 1 + W.square().sum(0) / SIGMA**2
     A = W.T / SIGMA**2 / precision.unsqueeze(1)
     std = precision.rsqrt()
-    c = shift * std - A @ exact.b.detach()
-    model.recognition = nn.ModuleList([LinearRecognition(A, c, (wider * std).log())])
-    model.generative = nn.ModuleList([LinearGenerative(W, exact.b.detach())])
+    generative = LinearGenerative(LATENTS, [], PIXELS).double()
+    with torch.no_grad():
+        generative.mean.weight.copy_(W)
+        generative.mean.bias.copy_(b)
+        generative.log_std.weight.zero_()
+        generative.log_std.bias.fill_(math.log(SIGMA))
+    model = IWAE(PIXELS, Arch(latents=[LATENTS], hidden=[[]]))
+    recognition = LinearRecognition(A, shift * std - A @ b, (wider * std).log())
+    model.recognition, model.generative = nn.ModuleList([recognition]), nn.ModuleList([generative])
     return model

@@ -42,7 +42,7 @@ def test_compiled_gradients_are_those_of_plain_code(
         own = torch.Generator().manual_seed(1)
         model.initialise("glorot", generator=own, mean_image=torch.full((784,), 0.2))
         if compiled:
-            model.compile_forward()
+            model.compile_training()
         noise = model.draw_noise(20, 20, torch.Generator().manual_seed(2))
         bound = model.accumulate_gradients(x, noise, objectives.find("dreg")())
         found.append((bound, [p.grad for p in model.parameters()]))

@@ -62,8 +62,6 @@ def test_what_weights_state_of_themselves_holds(case: Case) -> None:
     if weights.total_derivative:
         assert torch.equal(weights.b, weights.a)
         assert torch.equal(weights.c, -weights.a)
-    if weights.ratio is not None:
-        torch.testing.assert_close(weights.b, weights.ratio * weights.a)
 
 
 @every_case

@@ -12,7 +12,12 @@ from torch.distributions import Bernoulli, Normal
 from iwae_cli import objectives
 from iwae_cli.config import Arch
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.models.kernels import bernoulli_log_density, tanh_linear
+from iwae_cli.models.kernels import (
+    bernoulli_log_density,
+    pull_bernoulli_log_density,
+    pull_tanh_layers,
+    tanh_layers,
+)
 
 SEED = torch.Generator().manual_seed(3)
 
@@ -114,76 +119,91 @@ def test_original_code_draws_every_layer_of_a_shape_alike_from_numpys_seed_123()
     np.testing.assert_allclose(linear[0].weight[:2, 0].detach(), first, rtol=1e-6)
 
 
+def normal(*shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(sum(shape))
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
 @pytest.mark.parametrize("pixels", [1, 64, 112, 230])
 def test_bernoulli_log_density_and_its_gradient_are_exact(pixels: int) -> None:
-    generator = torch.Generator().manual_seed(pixels)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-
     x = binary_images(3, pixels)
-    inputs = [v.requires_grad_() for v in (normal(4, 3, 5), normal(pixels, 5), normal(pixels))]
+    inputs = [v.requires_grad_() for v in (normal(12, 5), normal(pixels, 5), normal(pixels))]
     features, weight, bias = inputs
-    expected = Bernoulli(logits=features @ weight.T + bias).log_prob(x).sum(-1)
-    torch.testing.assert_close(bernoulli_log_density(x, *inputs), expected)
-    assert torch.autograd.gradcheck(lambda *v: bernoulli_log_density(x, *v), inputs)
+    logits = (features @ weight.T + bias).view(4, 3, pixels)
+    expected = Bernoulli(logits=logits).log_prob(x).sum(-1)
+    gradients = torch.autograd.grad(-expected.sum(), inputs)
+    shaped = features.unflatten(0, (4, 3)), weight, bias
+    plain, _ = bernoulli_log_density(x, *shaped)
+    torch.testing.assert_close(plain, expected)
+    with torch.no_grad():
+        found, trace = bernoulli_log_density(x, *shaped, keep=True)
+        assert trace is not None
+        pulled = pull_bernoulli_log_density(trace, features, torch.ones(12, 1, dtype=x.dtype))
+    torch.testing.assert_close(found, expected)
+    for ours, exact in zip((pulled.inputs, *pulled.parameters), gradients, strict=True):
+        torch.testing.assert_close(ours, exact)
 
 
-def wide_layer(rows: tuple[int, int], dtype: torch.dtype) -> tuple[Tensor, list[Tensor]]:
-    """Return images and the inputs of a layer of the paper's size, wide enough for every kernel."""
-    generator = torch.Generator().manual_seed(0)
-    shapes = [(*rows, 200), (784, 200), (784,)]
-    drawn = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
-    features, weight, bias = drawn[0].tanh(), drawn[1] / 8, drawn[2]
-    inputs = [v.to(dtype).requires_grad_() for v in (features, weight, bias)]
-    return (torch.rand(rows[1], 784, generator=generator) < 0.3).float(), inputs
+def assert_close_to_largest(found: Sequence[Tensor], exact: Sequence[Tensor], at: float) -> None:
+    """Assert that each tensor differs from the exact one by less than `at` times its largest."""
+    for ours, theirs in zip(found, exact, strict=True):
+        error = (ours.double() - theirs).abs().max()
+        assert float(error / theirs.abs().max()) < at
 
 
-def assert_close_to_largest(
-    pairs: Sequence[tuple[Tensor | None, Tensor | None]], tolerance: float
-) -> None:
-    """Assert that each tensor differs from the exact one by less than this times its largest."""
-    for ours, exact in pairs:
-        assert ours is not None
-        assert exact is not None
-        error = (ours.detach().double() - exact.detach()).abs().max()
-        assert float(error / exact.detach().abs().max()) < tolerance
+in_each_precision = pytest.mark.parametrize(
+    ("dtype", "at"), [(torch.float32, 2e-5), (torch.bfloat16, 2e-2)], ids=["float32", "bfloat16"]
+)
 
 
-@pytest.mark.parametrize("rows", [(1, 3), (60, 5)])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("rows", [(1, 3), (20, 5), (60, 5)], ids=str)
+@in_each_precision
 def test_fast_bernoulli_kernel_is_the_plain_mathematics_gradients_included(
-    rows: tuple[int, int], dtype: torch.dtype, tolerance: float
+    rows: tuple[int, int], dtype: torch.dtype, at: float
 ) -> None:
-    """Against float64 on the same, already rounded inputs, relative to the largest element."""
-    x, inputs = wide_layer(rows, dtype)
-    exact = [v.detach().double().requires_grad_() for v in inputs]
-    features, weight, bias = exact
-    log_p = Bernoulli(logits=features @ weight.T + bias).log_prob(x.double()).sum(-1)
-    found = bernoulli_log_density(x, *inputs)
+    """Against float64 on the same, already rounded inputs of a layer of the paper's size."""
+    k, B = rows
+    x = (normal(B, 784) > 0.5).double()
+    drawn = normal(k * B, 200).tanh(), normal(784, 200) / 8, normal(784)
+    inputs = [v.to(dtype) for v in drawn]
+    exact = [v.double().requires_grad_() for v in inputs]
+    logits = (exact[0] @ exact[1].T + exact[2]).view(k, B, 784)
+    log_p = Bernoulli(logits=logits).log_prob(x).sum(-1)
+    descent = torch.linspace(-1, 1, k * B).to(dtype).view(-1, 1)
+    gradients = list(torch.autograd.grad(-log_p.sum(), exact, retain_graph=True))
+    gradients[1:] = torch.autograd.grad(-(log_p * descent.view(k, B).double()).sum(), exact[1:])
+    with torch.no_grad():
+        shaped = inputs[0].unflatten(0, rows), *inputs[1:]
+        found, trace = bernoulli_log_density(x.float(), *shaped, keep=True)
+        assert trace is not None
+        pulled = pull_bernoulli_log_density(trace, inputs[0], descent)
     assert found.dtype == torch.float32
-    spread = torch.linspace(-1, 1, log_p.numel()).view(rows)
-    (found * spread).sum().backward()
-    (log_p * spread).sum().backward()
-    pairs = [(found, log_p), *((v.grad, e.grad) for v, e in zip(inputs, exact, strict=True))]
-    assert_close_to_largest(pairs, tolerance)
+    ours = [found, pulled.inputs, *pulled.parameters]
+    assert_close_to_largest(ours, [log_p.detach(), *gradients], at)
 
 
-@pytest.mark.parametrize("rows", [(1, 3), (60, 5)])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 2e-2)])
-def test_fast_tanh_layer_is_the_plain_mathematics_gradients_included(
-    rows: tuple[int, int], dtype: torch.dtype, tolerance: float
+@pytest.mark.parametrize("rows", [3, 100, 300])
+@pytest.mark.parametrize("weighted", [False, True], ids=["alike", "weighted"])
+@in_each_precision
+def test_fast_tanh_layers_are_the_plain_mathematics_gradients_included(
+    rows: int, weighted: bool, dtype: torch.dtype, at: float
 ) -> None:
-    _, (features, weight, bias) = wide_layer(rows, dtype)
-    inputs = [v.detach().requires_grad_() for v in (features, weight[:50] / 4, bias[:50])]
-    exact = [v.detach().double().requires_grad_() for v in inputs]
-    found = tanh_linear(*inputs)
-    expected = torch.tanh(exact[0] @ exact[1].T + exact[2])
-    spread = torch.linspace(-1, 1, expected.numel()).view(expected.shape)
-    (found * spread.to(dtype)).sum().backward()
-    (expected * spread.to(dtype).double()).sum().backward()
-    pairs = [(found, expected), *((v.grad, e.grad) for v, e in zip(inputs, exact, strict=True))]
-    assert_close_to_largest(pairs, tolerance)
+    """784, 200 and 50 units: products of every size; the rows may count differently."""
+    drawn = normal(784, 200).T / 20, normal(200), normal(200, 50).T / 15, normal(50)
+    parameters = [v.to(dtype) for v in drawn]
+    inputs = normal(rows, 784).to(dtype)
+    weight = torch.linspace(-1, 1, rows).to(dtype).view(-1, 1) if weighted else None
+    exact = [v.double().requires_grad_() for v in (inputs, *parameters)]
+    expected = torch.tanh(torch.tanh(exact[0] @ exact[1].T + exact[2]) @ exact[3].T + exact[4])
+    grad = normal(rows, 50).to(dtype)
+    outer = grad.double() if weight is None else (grad * weight).double()
+    gradients = list(torch.autograd.grad(expected, exact, outer, retain_graph=True))
+    gradients[:1] = torch.autograd.grad(expected, exact[:1], grad.double())
+    with torch.no_grad():
+        trace = tanh_layers(inputs, parameters, dtype)
+        pulled = pull_tanh_layers(trace, grad, of_inputs=True, row_weights=weight)
+    ours = [trace.features, pulled.inputs, *pulled.parameters]
+    assert_close_to_largest(ours, [expected.detach(), *gradients], at)
 
 
 @pytest.mark.parametrize("name", ["iwae", "dreg", "piwae"])
@@ -211,7 +231,8 @@ def test_gradients_in_bfloat16_point_where_those_in_float64_do(name: str) -> Non
 def test_bernoulli_log_density_stays_exact_in_float32_for_saturated_pixels() -> None:
     x = torch.tensor([[1.0, 0.0, 1.0, 0.0] * 100])
     features, bias = torch.zeros(1, 1, 2), torch.tensor([80.0, 80.0, -80.0, -80.0] * 100)
-    found = bernoulli_log_density(x, features, torch.zeros(400, 2), bias)
+    with torch.no_grad():
+        found, _ = bernoulli_log_density(x, features, torch.zeros(400, 2), bias)
     torch.testing.assert_close(found, torch.tensor([[-16000.0]]))
 
 

@@ -66,7 +66,7 @@ def test_a_run_killed_at_random_moments_ends_bit_for_bit_like_an_uninterrupted_o
     for _ in range(3):
         process = start(killed, environment, *RUN)
         wait_for_checkpoint(killed)
-        time.sleep(moments.uniform(0, 1))
+        time.sleep(moments.uniform(0, 0.4))
         process.send_signal(signal.SIGKILL)
         process.communicate()
     last = start(killed, environment, *RUN)
@@ -101,10 +101,11 @@ def test_a_stopped_run_saves_says_how_to_resume_and_goes_on(
 def test_a_run_in_use_by_another_process_is_left_alone(
     tmp_path: Path, environment: dict[str, str], iwae: Command
 ) -> None:
-    process = start(tmp_path, environment, *RUN)
+    long = (*RUN, "optimizer.stages=8")
+    process = start(tmp_path, environment, *long)
     try:
         wait_for_checkpoint(tmp_path)
-        second = iwae(*RUN)
+        second = iwae(*long)
         assert second.returncode == 1
         assert "is in use by another process" in second.stderr
         assert len(second.stderr.splitlines()) == 1

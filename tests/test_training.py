@@ -1,6 +1,7 @@
 import copy
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from conftest import ARCHS
 
 from iwae_cli.errors import NonFiniteError
 from iwae_cli.metrics import Metrics
-from iwae_cli.models.iwae import IWAE
+from iwae_cli.models.gradients import Passage
+from iwae_cli.models.iwae import IWAE, Gradients
 from iwae_cli.objectives.iwae import Iwae
 from iwae_cli.optimizers import Fast, OriginalCode, Paper, Schedule
 from iwae_cli.randomness import binarise
@@ -62,14 +64,15 @@ def test_a_pass_uses_every_image_once_with_a_ragged_last_batch_and_averages_over
     one = trainer(Paper(stages=1, batch_size=20))
     seen: list[torch.Tensor] = []
     bounds: list[torch.Tensor] = []
-    accumulate = one.model.accumulate_gradients
+    gradients = one.model.gradients
 
-    def spy(x: torch.Tensor, *arguments: object, **options: object) -> torch.Tensor:
-        bounds.append(accumulate(x, *arguments, **options))  # type: ignore[arg-type]
+    def spy(x: torch.Tensor, *arguments: Any, **options: Any) -> Gradients:
+        found = gradients(x, *arguments, **options)
+        bounds.append(found.bound)
         seen.append(one.order[sum(map(len, seen)) :][: len(x)])
-        return bounds[-1]
+        return found
 
-    one.model.accumulate_gradients = spy  # type: ignore[method-assign]
+    one.model.gradients = spy  # type: ignore[method-assign]
     (row,) = run(one)
     assert [len(part) for part in seen] == [20, 20, 10]
     assert sorted(torch.cat(seen).tolist()) == list(range(IMAGES))
@@ -124,15 +127,13 @@ def test_seeds_differ_and_a_seed_repeats() -> None:
 def test_fixed_binarisation_leaves_images_as_they_are() -> None:
     one = trainer(Paper(stages=1), dynamic=False)
     seen: list[torch.Tensor] = []
-    recognise = one.model.recognise
+    passage = one.model.passage
 
-    def spy(
-        x: torch.Tensor, noise: Sequence[torch.Tensor]
-    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+    def spy(x: torch.Tensor, noise: Sequence[torch.Tensor]) -> Passage:
         seen.append(x)
-        return recognise(x, noise)
+        return passage(x, noise)
 
-    one.model.recognise = spy  # type: ignore[method-assign]
+    one.model.passage = spy  # type: ignore[method-assign]
     run(one, validate_passes=0)
     assert torch.equal(torch.cat(seen), one.train[one.order])
 

@@ -81,7 +81,7 @@ def gradient_statistics(
     1802.04537, section 3.
 
     Args:
-        model: On any device; its `.grad` fields are used and cleared.
+        model: On any device.
         x: Binary images, [B, D].
         objectives: Estimators by the name their rows get.
         ks: Numbers of samples.
@@ -89,7 +89,6 @@ def gradient_statistics(
         seed: Of the noise.
     """
     rows = []
-    model.requires_grad_(True)
     total = sum(ks) * draws
     with ProgressReport("gradients", total=total) as report:
         for index, k in enumerate(ks):
@@ -102,8 +101,6 @@ def gradient_statistics(
                     done = sum(ks[:index]) * draws + draw * k
                     report.update(done, f"k {k}  draw {draw + 1:,}/{draws:,}")
             rows += [{"k": k, **row} for row in comparison.rows()]
-    model.zero_grad(set_to_none=True)
-    model.requires_grad_(False)
     return rows
 
 
@@ -147,10 +144,10 @@ class Comparison:
         self, x: Tensor, noise: Sequence[Tensor], uniform: Tensor, objective: Objective
     ) -> dict[str, Tensor]:
         """Return the gradient of each network's parameters as one vector, on the CPU."""
-        self.model.zero_grad(set_to_none=True)
-        self.model.accumulate_gradients(x, noise, objective, uniform=uniform)
+        found = self.model.gradients(x, noise, objective, uniform=uniform).parameters
+        own = dict(zip(self.model.parameters(), found, strict=True))
         return {
-            name: torch.cat([gradient_of(p).flatten() for p in parameters]).cpu()
+            name: torch.cat([own[p].flatten() for p in parameters]).cpu()
             for name, parameters in self.networks.items()
         }
 

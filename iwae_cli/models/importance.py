@@ -100,8 +100,6 @@ class Weights:
         a: Weights for the generative network.
         b: Weights of the pathwise derivative for the recognition network.
         c: Weights of the score for the recognition network.
-        ratio: b / a where b is a multiple of a, sample by sample, [k, B]: then one backward pass
-            serves both networks. None where it is not, or where a can be zero and b not.
         total_derivative: States that b = a and c = -a, so that both networks follow the plain
             derivative of sum_i a_i log w_i.
     """
@@ -109,7 +107,6 @@ class Weights:
     a: Tensor
     b: Tensor
     c: Tensor
-    ratio: Tensor | None = None
     total_derivative: bool = False
 
     @classmethod
@@ -117,10 +114,11 @@ class Weights:
         """Return the weights (a, a, -a) of the plain derivative of sum_i a_i log w_i."""
         return cls(a, a, -a, total_derivative=True)
 
-    @classmethod
-    def scaled(cls, a: Tensor, ratio: Tensor, c: Tensor) -> "Weights":
-        """Return the weights (a, ratio * a, c)."""
-        return cls(a, ratio * a, c, ratio=ratio)
+    def times(self, scale: float) -> "Weights":
+        """Return these weights, each times `scale`."""
+        if self.total_derivative:
+            return Weights.of_total_derivative(scale * self.a)
+        return Weights(scale * self.a, scale * self.b, scale * self.c)
 
 
 class Objective(ABC):

@@ -1,19 +1,37 @@
-"""The hierarchical model; the only place where an objective's weights become gradients."""
+"""The hierarchical model: densities, samples, and the gradients of an objective."""
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd import backward
 
 from iwae_cli.config import Arch
-from iwae_cli.models.importance import ImportanceSample, Objective, drawn_by_weight
-from iwae_cli.models.layers import BernoulliLayer, GaussianLayer, TanhNetwork, log_standard_normal
+from iwae_cli.models.gradients import Passage, pull_model
+from iwae_cli.models.importance import ImportanceSample, Objective, Weights, drawn_by_weight
+from iwae_cli.models.layers import (
+    BernoulliLayer,
+    GaussianLayer,
+    TanhNetwork,
+    Tape,
+    log_standard_normal,
+)
 
 Reduction = Literal["mean", "sum"]
 ORIGINAL_SEED = 123
+
+
+class Gradients(NamedTuple):
+    """What one minibatch says.
+
+    Attributes:
+        bound: Of each image, nats, [B].
+        parameters: Gradient of the loss in each parameter, in the model's order.
+    """
+
+    bound: Tensor
+    parameters: list[Tensor]
 
 
 class IWAE(nn.Module):
@@ -82,13 +100,13 @@ class IWAE(nn.Module):
                 module.products = dtype
         return self
 
-    def compile_forward(self) -> "IWAE":
-        """Let `torch.compile` make the forward pass, at its first call, and return this model.
+    def compile_training(self) -> "IWAE":
+        """Let `torch.compile` make both passes, at their first calls, and return this model.
 
         Results differ by rounding; tests/test_compile.py states how much.
         """
-        self.recognise = torch.compile(self.recognise)  # type: ignore[method-assign]
-        self.log_p_x_and_h = torch.compile(self.log_p_x_and_h)  # type: ignore[method-assign]
+        self.passage = torch.compile(self.passage)  # type: ignore[method-assign]
+        self.pull = torch.compile(self.pull)  # type: ignore[method-assign]
         return self
 
     def draw_noise(self, k: int, B: int, generator: torch.Generator) -> tuple[Tensor, ...]:  # noqa: N803
@@ -115,28 +133,40 @@ class IWAE(nn.Module):
 
     forward = importance_sample
 
-    def recognise(self, x: Tensor, noise: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+    def recognise(
+        self, x: Tensor, noise: Sequence[Tensor], tape: Tape | None = None
+    ) -> tuple[list[Tensor], Tensor]:
         """Return latents drawn from q(h | x), [k, B, H] a layer, and log q(h | x), nats, [k, B].
 
         Args:
             x: Binary images, [B, D].
             noise: Standard normal noise of each stochastic layer, [k, B, H].
+            tape: What each layer's `pull` will need is added to it, from the image upwards.
         """
         latents: list[Tensor] = []
         log_q: Tensor = x.new_zeros(())
         below = x
         for layer, epsilon in zip(self.recognition, noise, strict=True):
-            q = layer(below)
+            q = layer(below, tape)
             below = q.transform(epsilon)
             log_q = log_q + q.log_density_at_noise(epsilon)
             latents.append(below)
         return latents, log_q
 
-    def log_p_x_and_h(self, x: Tensor, latents: Sequence[Tensor]) -> Tensor:
-        """Return log p(x, h), nats, [k, B], of images `x` [B, D] and latents [k, B, H] a layer."""
-        log_p = log_standard_normal(latents[-1]) + self.generative[0].log_density(x, latents[0])  # type: ignore[operator]
+    def log_p_x_and_h(
+        self, x: Tensor, latents: Sequence[Tensor], tape: Tape | None = None
+    ) -> Tensor:
+        """Return log p(x, h), nats, [k, B].
+
+        Args:
+            x: Binary images, [B, D].
+            latents: Of each stochastic layer, [k, B, H].
+            tape: What each layer's `pull` will need is added to it, from the image upwards.
+        """
+        log_p_x_given_h = self.generative[0].log_density(x, latents[0], tape)  # type: ignore[operator]
+        log_p = log_standard_normal(latents[-1]) + log_p_x_given_h
         for layer, below, above in zip(self.generative[1:], latents, latents[1:], strict=False):
-            log_p = log_p + layer(above).log_density(below)
+            log_p = log_p + layer(above, tape).log_density(below)
         return cast(Tensor, log_p)
 
     def log_q_h_given_x(self, x: Tensor, latents: Sequence[Tensor]) -> Tensor:
@@ -164,6 +194,50 @@ class IWAE(nn.Module):
         """Return E[x | h_1], in (0, 1), [..., D], of first-layer latents `h` [..., H]."""
         return torch.sigmoid(self.generative[0](h))
 
+    @torch.no_grad()
+    def gradients(
+        self,
+        x: Tensor,
+        noise: Sequence[Tensor],
+        objective: Objective,
+        *,
+        uniform: Tensor | None = None,
+        reduction: Reduction = "mean",
+    ) -> Gradients:
+        """Return the gradient of the loss in each parameter, and the bound.
+
+        Args:
+            x: Binary images, [B, D].
+            noise: Standard normal noise of each stochastic layer, [k, B, H].
+            objective: Gives the weights (a, b, c), see `models.gradients`, and the bound.
+            uniform: Uniform random numbers in [0, 1), [B], for an objective with `one_sample`.
+            reduction: `mean` or `sum` of the losses of the B images.
+        """
+        scale = -1.0 / x.shape[0] if reduction == "mean" else -1.0
+        if objective.one_sample:
+            assert uniform is not None
+            log_w = self.importance_sample(x, noise).log_w
+            chosen, images = drawn_by_weight(log_w, uniform), torch.arange(len(x), device=x.device)
+            passage = self.passage(x, [epsilon[chosen, images].unsqueeze(0) for epsilon in noise])
+            weights = Weights.of_total_derivative(torch.ones_like(passage.log_w))
+        else:
+            passage = self.passage(x, noise)
+            log_w = passage.log_w
+            weights = objective.weights(log_w)
+        return Gradients(objective.bound(log_w), self.pull(passage, weights.times(scale)))
+
+    def passage(self, x: Tensor, noise: Sequence[Tensor]) -> Passage:
+        """Return a forward pass, for `pull`, of images [B, D] with noise [k, B, H] a layer."""
+        q: Tape = []
+        p: Tape = []
+        latents, log_q = self.recognise(x, noise, q)
+        log_p = self.log_p_x_and_h(x, latents, p)
+        return Passage(log_p - log_q, noise, latents, q, p)
+
+    def pull(self, passage: Passage, weights: Weights) -> list[Tensor]:
+        """Return the gradient in each parameter for the weights (a, b, c) to descend along."""
+        return pull_model(list(self.recognition), list(self.generative), passage, weights)
+
     def accumulate_gradients(
         self,
         x: Tensor,
@@ -173,64 +247,11 @@ class IWAE(nn.Module):
         uniform: Tensor | None = None,
         reduction: Reduction = "mean",
     ) -> Tensor:
-        """Add the gradient of the loss to each parameter's `.grad` and return the bound, [B].
-
-        The generative network descends -sum_i a_i d log w_i; the recognition network descends
-        -(sum_i b_i z_i + sum_i c_i d log q(h_i)), where z_i is the pathwise derivative of log w_i
-        with the parameters of q held constant inside log q, and h_i is constant in the second
-        sum. As the total derivative is d log w_i = z_i - d log q(h_i), this is
-        -(sum_i b_i d log w_i + sum_i (b_i + c_i) d log q(h_i)).
-
-        Args:
-            x: Binary images, [B, D].
-            noise: Standard normal noise of each stochastic layer, [k, B, H].
-            objective: Gives the weights (a, b, c) and the bound.
-            uniform: Uniform random numbers in [0, 1), [B], for an objective with `one_sample`.
-            reduction: `mean` or `sum` of the losses of the B images.
-        """
-        scale = -1.0 / x.shape[0] if reduction == "mean" else -1.0
-        if objective.one_sample:
-            assert uniform is not None
-            return self._one_sample_gradients(x, noise, objective, uniform, scale)
-        latents, log_q = self.recognise(x, noise)
-        read = [h.view_as(h) for h in latents]  # what p reads, apart from the path to h_{l+1}
-        log_p = self.log_p_x_and_h(x, read)
-        log_w = (log_p - log_q).detach()
-        weights = objective.weights(log_w)
-        a, b = scale * weights.a, scale * weights.b
-        if weights.total_derivative:
-            backward((log_p, log_q), (a, -a))
-            return objective.bound(log_w)
-        score = self.log_q_h_given_x(x, [h.detach() for h in latents])
-        densities, inference = (log_p, log_q, score), (-b, b + scale * weights.c)
-        if weights.ratio is None:
-            theta, phi = list(self.generative.parameters()), list(self.recognition.parameters())
-            backward((log_p,), (a,), inputs=theta, retain_graph=True)
-            backward(densities, (b, *inference), inputs=phi)
-        else:
-            ratio = weights.ratio.unsqueeze(-1)
-            for h in read:
-                h.register_hook(lambda gradient: ratio * gradient)
-            backward(densities, (a, *inference))
-        return objective.bound(log_w)
-
-    def _one_sample_gradients(
-        self,
-        x: Tensor,
-        noise: Sequence[Tensor],
-        objective: Objective,
-        uniform: Tensor,
-        scale: float,
-    ) -> Tensor:
-        """Add the gradient of the log weight of one sample of each image, drawn by its weight."""
-        with torch.no_grad():
-            log_w = self.importance_sample(x, noise).log_w
-        chosen = drawn_by_weight(log_w, uniform)
-        images = torch.arange(len(x), device=x.device)
-        one = [epsilon[chosen, images].unsqueeze(0) for epsilon in noise]
-        drawn = self.importance_sample(x, one).log_w
-        backward((drawn,), (torch.full_like(drawn, scale),))
-        return objective.bound(log_w)
+        """Add what `gradients` returns to each parameter's `.grad` and return the bound, [B]."""
+        found = self.gradients(x, noise, objective, uniform=uniform, reduction=reduction)
+        for parameter, grad in zip(self.parameters(), found.parameters, strict=True):
+            parameter.grad = grad if parameter.grad is None else parameter.grad + grad
+        return found.bound
 
     @torch.no_grad()
     def posterior_means(self, x: Tensor) -> Tensor:

@@ -1,133 +1,82 @@
 """Pure functions behind the layers, written for speed; `layers.py` alone calls them.
 
-On a processor the matrix products are oneDNN's, which on some are twice as fast as those of the
-linear algebra library that torch calls otherwise, and carry the tanh along. All tensors of a call
-have one dtype, in which its products are computed; with bfloat16 the densities are summed in
-float32.
+Training differentiates them by the functions next to them, not by autograd: small networks would
+spend more time between the operations than in them. With gradients enabled they can be
+differentiated by autograd all the same, which is how the tests check the derivatives. Weights and
+biases of layers come one after another.
 """
 
-import threading
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from iwae_cli.models.products import buffers, in_place, product, sum_of_outer_products
 
 # A product of this many factors in [0.5, 1] stays above the smallest normal float32, 2^-126.
 FACTORS = 112
-# With fewer rows an autograd function in Python costs more than it saves.
-FEW_ROWS = 256
-ONEDNN = torch.backends.mkldnn.is_available()
 
 
-class _Buffers(threading.local):
-    """One float32 buffer for each place of a function, used again at every call.
+class Trace(NamedTuple):
+    """What a network of tanh layers leaves behind for its derivative.
 
-    Fresh memory of this size costs as much as the product that fills it.
+    Attributes:
+        activations: The inputs and the output of each layer, [R, n], in the products' dtype.
+        weights: Of the layers, [n', n], in that dtype.
     """
 
-    def __init__(self) -> None:
-        self.kept: dict[str, Tensor] = {}
+    activations: list[Tensor]
+    weights: list[Tensor]
 
-    def like(self, place: str, tensor: Tensor) -> Tensor:
-        """Return uninitialised float32 (float64 for float64) memory shaped like `tensor`."""
-        dtype = torch.promote_types(tensor.dtype, torch.float32)
-        if tensor.device.type != "cpu" or dtype != torch.float32:
-            return torch.empty(tensor.shape, dtype=dtype, device=tensor.device)
-        kept = self.kept.get(place)
-        if kept is None or kept.numel() < tensor.numel():
-            with torch.inference_mode(mode=False):
-                kept = self.kept[place] = torch.empty(tensor.numel())
-        return kept[: tensor.numel()].view(tensor.shape)
+    @property
+    def features(self) -> Tensor:
+        """The output of the last layer, [R, n]."""
+        return self.activations[-1]
 
 
-_buffers = _Buffers()
+class Pulled(NamedTuple):
+    """Gradients of a loss.
 
-
-def product(rows: Tensor, weight: Tensor, bias: Tensor | None, *, tanh: bool = False) -> Tensor:
-    """Return rows W^T + b, and its tanh if asked, [R, N], of `rows` [R, K] and `weight` [N, K]."""
-    supported = rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.bfloat16)
-    if ONEDNN and supported and rows.numel() and len(weight):
-        activation = "tanh" if tanh else "none"
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, activation, [], "")
-        return found
-    found = functional.linear(rows, weight, bias)
-    return found.tanh_() if tanh else found
-
-
-def sum_of_outer_products(left: Tensor, right: Tensor) -> Tensor:
-    """Return left^T right, [M, N], of [R, M] and [R, N].
-
-    With many rows it is faster to make the transpose of it where `right` is the narrower one.
+    Attributes:
+        parameters: Of the weights and biases, in their order.
+        inputs: Of the inputs, or of the output of the first layer where they were not asked for.
     """
-    if left.shape[1] > right.shape[1] and len(left) >= FEW_ROWS:
-        return product(right.T, left.T, None).T
-    return product(left.T, right.T, None)
+
+    parameters: list[Tensor]
+    inputs: Tensor
 
 
-def one_by_one(function: Any, info: Any, in_dims: Any, *inputs: Any) -> Any:  # noqa: ANN401
-    """Apply an autograd function to each element of a batch of `torch.func.vmap`."""
-    chosen = (
-        [v if axis is None else v.select(axis, i) for v, axis in zip(inputs, in_dims, strict=True)]
-        for i in range(info.batch_size)
-    )
-    results = [function.apply(*arguments) for arguments in chosen]
-    if isinstance(results[0], Tensor):
-        return torch.stack(results), 0
-    return tuple(map(torch.stack, zip(*results, strict=True))), (0,) * len(results[0])
+def tanh_layers(inputs: Tensor, parameters: Sequence[Tensor], dtype: torch.dtype) -> Trace:
+    """Apply layers tanh(W h + b), with products in `dtype`, to `inputs` [..., n]."""
+    weights = [weight.to(dtype) for weight in parameters[::2]]
+    activations = [torch.atleast_2d(inputs).flatten(0, -2).to(dtype)]
+    for weight, bias in zip(weights, parameters[1::2], strict=True):
+        activations.append(product(activations[-1], weight, bias.to(dtype), tanh=True))
+    return Trace(activations, weights)
 
 
-def called(function: type[torch.autograd.Function], *inputs: Any) -> Any:  # noqa: ANN401
-    """Return `function.apply(*inputs)`, without its search for default arguments at every call.
-
-    That search costs as much as a small layer. Transforms such as `torch.func.vmap` need it.
-    """
-    if torch._C._are_functorch_transforms_active():
-        return function.apply(*inputs)
-    return super(torch.autograd.Function, function).apply(*inputs)  # type: ignore[misc]
-
-
-class _TanhLinear(torch.autograd.Function):
-    """See `tanh_linear`."""
-
-    @staticmethod
-    def forward(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return product(inputs, weight, bias, tanh=True)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ANN401
-        ctx.save_for_backward(inputs[0], inputs[1], output)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        inputs, weight, output = ctx.saved_tensors
-        wants_inputs, wants_weight, _ = ctx.needs_input_grad
-        grad = torch.ops.aten.tanh_backward(grad, output)
-        return (
-            product(grad, weight.T, None) if wants_inputs else None,
-            sum_of_outer_products(grad, inputs) if wants_weight else None,
-            grad.sum(0),
-        )
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:  # noqa: ANN401
-        return one_by_one(_TanhLinear, info, in_dims, *inputs)
-
-
-def tanh_linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return tanh(inputs W^T + b), [..., N]; differentiable once.
+def pull_tanh_layers(
+    trace: Trace, grad: Tensor, *, of_inputs: bool, row_weights: Tensor | None = None
+) -> Pulled:
+    """Return the gradients at tanh layers, in the products' dtype.
 
     Args:
-        inputs: [..., K].
-        weight: [N, K].
-        bias: [N].
+        trace: Of `tanh_layers`.
+        grad: Gradient of the features, [R, n].
+        of_inputs: Whether the gradient of the inputs is asked for.
+        row_weights: What each row counts in the gradients of the parameters, [R, 1]; None for one.
     """
-    if torch.compiler.is_compiling() or inputs.numel() < FEW_ROWS * inputs.shape[-1]:
-        return functional.linear(inputs, weight, bias).tanh()
-    found = called(_TanhLinear, inputs.flatten(0, -2), weight, bias)
-    return cast(Tensor, found).view(*inputs.shape[:-1], len(weight))
+    activations, weights = trace
+    found: list[Tensor] = []
+    for index in reversed(range(len(weights))):
+        grad = torch.ops.aten.tanh_backward(grad, activations[index + 1])
+        own = grad if row_weights is None else grad * row_weights
+        found = [sum_of_outer_products(own, activations[index]), own.sum(0), *found]
+        if index or of_inputs:
+            grad = product(grad, weights[index].T, None)
+    return Pulled(found, grad)
 
 
 def sum_of_softplus(t: Tensor) -> Tensor:
@@ -135,7 +84,9 @@ def sum_of_softplus(t: Tensor) -> Tensor:
 
     The factors of the product are in [1/2, 1]; FACTORS of them share one logarithm.
     """
-    buffer = _buffers.like("softplus", t)
+    if not in_place():  # a compiler fuses the plain formula itself
+        return functional.softplus(t).sum(-1)
+    buffer = buffers.like("softplus", t)
     larger = torch.abs(t, out=buffer).sigmoid_()
     whole = t.shape[-1] // FACTORS * FACTORS
     logarithms = t.new_zeros(t.shape[:-1])
@@ -146,80 +97,70 @@ def sum_of_softplus(t: Tensor) -> Tensor:
     return torch.clamp(t, min=0, out=buffer).sum(-1) - logarithms
 
 
-class _BernoulliLogDensity(torch.autograd.Function):
-    """See `bernoulli_log_density`; with `keep`, keeps only sigmoid(l) - x for the backward pass.
+class BernoulliTrace(NamedTuple):
+    """What a Bernoulli log density leaves behind for its derivative.
 
-    As d log p / d l = x - sigmoid(l), the backward pass needs no elementwise pass over [k, B, D].
+    Attributes:
+        residual: sigmoid(l) - x for the logits l = W h + b, [R, D].
+        weight: [D, n], in the residual's dtype.
     """
 
-    @staticmethod
-    def forward(
-        x: Tensor, features: Tensor, weight: Tensor, bias: Tensor, keep: bool
-    ) -> tuple[Tensor, Tensor]:
-        logits, t, sign = signed_logits(x, features, weight, bias)
-        log_density = sum_of_softplus(t).neg_()
-        if not keep:
-            return log_density, t.new_empty(0)
-        # sigmoid(l) - x is sigmoid(t) with the sign of 1 - 2x
-        residual = t.sigmoid_().mul_(sign)
-        return log_density, residual if t is logits else logits.copy_(residual)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:  # noqa: ANN401
-        ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs[1:3], output[1])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        if grad is None:
-            return None, None, None, None, None
-        features, weight, residual = ctx.saved_tensors
-        descent = grad.neg().to(features.dtype).unsqueeze(-1)
-        rows = residual.flatten(0, 1)
-        grad_features = product(rows, weight.T, None).view(features.shape).mul_(descent)
-        if not ctx.needs_input_grad[2]:
-            return None, grad_features, None, None, None
-        grad_weight = sum_of_outer_products(rows, (descent * features).flatten(0, 1))
-        return None, grad_features, grad_weight, rows.T @ descent.flatten(), None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:  # noqa: ANN401
-        return one_by_one(_BernoulliLogDensity, info, in_dims, *inputs)
+    residual: Tensor
+    weight: Tensor
 
 
-def signed_logits(
-    x: Tensor, features: Tensor, weight: Tensor, bias: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the logits l, [k, B, D]; t = (1 - 2x) l, float32 at least; and 1 - 2x, [B, D].
+def bernoulli_log_density(
+    x: Tensor, features: Tensor, weight: Tensor, bias: Tensor, *, keep: bool = False
+) -> tuple[Tensor, BernoulliTrace | None]:
+    """Return log p(x | l) = -sum_d softplus((1 - 2 x_d) l_d), nats, with l = W features + b.
 
-    In float32 and float64 t takes the place of l.
-    """
-    logits = product(features.flatten(0, -2), weight, bias).unflatten(0, features.shape[:-1])
-    t = logits
-    if logits.dtype == torch.bfloat16:
-        t = _buffers.like("logits", logits).copy_(logits)
-    sign = (1 - 2 * x).to(t.dtype)
-    return logits, t.mul_(sign), sign
-
-
-def bernoulli_log_density(x: Tensor, features: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return log p(x | l) = -sum_d softplus((1 - 2 x_d) l_d) with l = features W^T + b, [k, B].
-
-    Differentiable once, in `features`, `weight` and `bias`; the backward pass consists of matrix
-    products alone. At least float32.
+    It is summed in float32 at least.
 
     Args:
         x: Binary images, [B, D].
-        features: Inputs of the last linear layer, [k, B, K]; [k, 1, K] where all images share them.
-        weight: [D, K].
+        features: [k, B, n], or [k, 1, n] where all images share them and nothing is kept; their
+            dtype is that of the product.
+        weight: [D, n].
         bias: [D].
+        keep: Whether the derivative will be asked for.
+
+    Returns:
+        The log density, [k, B], and a trace if `keep`.
     """
-    if torch.compiler.is_compiling():  # the compiler fuses the plain formula itself
-        t = (1 - 2 * x) * functional.linear(features, weight, bias).float()
-        return -functional.softplus(t).sum(-1)
-    inputs = x, features.expand(-1, len(x), -1), weight, bias
-    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
-    log_density: Tensor = called(_BernoulliLogDensity, *inputs, keep)[0]
-    return log_density
+    weight = weight.to(features.dtype)
+    rows = features.flatten(0, 1)
+    logits = product(rows, weight, bias.to(rows.dtype)).unflatten(0, features.shape[:2])
+    sign = torch.rsub(x, 1, alpha=2).to(torch.promote_types(logits.dtype, torch.float32))
+    t = signed(logits, sign)
+    log_density = -sum_of_softplus(t)
+    if not keep:
+        return log_density, None
+    # sigmoid(l) - x is sigmoid(t) with the sign of 1 - 2x
+    residual = t.sigmoid_().mul_(sign).to(logits.dtype)
+    return log_density, BernoulliTrace(residual.flatten(0, 1), weight)
+
+
+def signed(logits: Tensor, sign: Tensor) -> Tensor:
+    """Return logits * sign in the dtype of `sign`, [k, B, D], in place of the logits if it can."""
+    if not in_place() or logits.shape[1] != len(sign):
+        return logits * sign
+    if logits.dtype != sign.dtype:
+        return buffers.like("logits", logits).copy_(logits).mul_(sign)
+    return logits.mul_(sign)
+
+
+def pull_bernoulli_log_density(trace: BernoulliTrace, features: Tensor, descent: Tensor) -> Pulled:
+    """Return the gradients at a Bernoulli log density, by matrix products alone.
+
+    As d log p / d l = x - sigmoid(l), no elementwise pass over [k, B, D] is needed. The gradient
+    of the features is that of -log p, without weights.
+
+    Args:
+        trace: Of `bernoulli_log_density`.
+        features: [R, n].
+        descent: Minus the gradient of the loss in each log density, [R, 1], in features' dtype.
+    """
+    residual, weight = trace
+    grad_weight = sum_of_outer_products(residual, descent * features)
+    grad_bias = torch.mm(descent.T, residual)[0]
+    return Pulled([grad_weight, grad_bias], product(residual, weight.T, None))

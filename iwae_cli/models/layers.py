@@ -1,14 +1,23 @@
 """Conditional layers of the networks: Gaussian over latents, Bernoulli over pixels."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from iwae_cli.models.kernels import bernoulli_log_density, tanh_linear
+from iwae_cli.models.kernels import (
+    BernoulliTrace,
+    Pulled,
+    Trace,
+    bernoulli_log_density,
+    pull_bernoulli_log_density,
+    pull_tanh_layers,
+    tanh_layers,
+)
+from iwae_cli.models.products import product, sum_of_outer_products
 
 LOG_2_PI = math.log(2 * math.pi)
 # With fewer rows a product in bfloat16 does not pay for casting the weights.
@@ -34,6 +43,12 @@ class Gaussian(NamedTuple):
         """Return log N(h; mean, std^2), nats, summed over the last axis of `h` [..., H]."""
         return self.log_density_at_noise((h - self.mean) * torch.exp(-self.log_std))
 
+    def slopes(self, h: Tensor) -> "Gaussian":
+        """Return the derivatives of log N(h; mean, std^2) in mean and log_std, [..., H] each."""
+        precision = torch.exp(-self.log_std)
+        z = (h - self.mean) * precision
+        return Gaussian(z * precision, z.square() - 1)
+
     def log_density_at_noise(self, noise: Tensor) -> Tensor:
         """Return the log density at `transform(noise)`, nats, summed over the last axis."""
         return log_standard_normal(noise) - self.log_std.sum(-1)
@@ -54,8 +69,8 @@ class TanhNetwork(nn.Sequential):
     """Linear layers between consecutive `sizes`, each followed by tanh.
 
     Attributes:
-        products: The dtype of the matrix products and of what is returned where there are at
-            least `MANY_ROWS` rows; None, and fewer rows, keep that of the parameters.
+        products: The dtype of the matrix products where there are at least `MANY_ROWS` rows; None,
+            and fewer rows, keep that of the parameters.
     """
 
     products: torch.dtype | None = None
@@ -66,18 +81,42 @@ class TanhNetwork(nn.Sequential):
             # the names under which checkpoints have them
             self.add_module(str(2 * layer), linear(n_in, n_out))
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the last layer's output, [..., sizes[-1]], for `inputs` [..., sizes[0]]."""
+    def forward(self, inputs: Tensor) -> Trace:
+        """Return all activations for `inputs` [..., sizes[0]]."""
         wide = inputs.numel() >= MANY_ROWS * inputs.shape[-1]
-        h = inputs.to(self.products) if self.products and wide else inputs
-        for layer in self:
-            h = tanh_linear(h, *in_dtype(layer, h.dtype))
-        return h
+        dtype = self.products if self.products and wide else inputs.dtype
+        return tanh_layers(inputs, parameters_of(self), dtype)
 
 
-def in_dtype(layer: nn.Module, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return the weight and the bias of a linear layer in this dtype."""
-    return cast(Tensor, layer.weight).to(dtype), cast(Tensor, layer.bias).to(dtype)
+def parameters_of(layers: Iterable[nn.Module]) -> list[Tensor]:
+    """Return the weight and the bias of each of these linear layers, one after another."""
+    return [cast(Tensor, p) for layer in layers for p in (layer.weight, layer.bias)]
+
+
+class GaussianTrace(NamedTuple):
+    """What a Gaussian layer leaves behind for its derivative.
+
+    Attributes:
+        gaussian: What it returned.
+        network: The tanh layers' part.
+        features: Their output in the heads' dtype, [R, n].
+        heads: Weights of both heads, [2 H, n].
+    """
+
+    gaussian: Gaussian
+    network: Trace
+    features: Tensor
+    heads: Tensor
+
+
+class BernoulliLayerTrace(NamedTuple):
+    """What a Bernoulli layer leaves behind for its derivative."""
+
+    network: Trace
+    density: BernoulliTrace
+
+
+Tape = list[Any]  # of the traces above
 
 
 class GaussianLayer(nn.Module):
@@ -90,10 +129,67 @@ class GaussianLayer(nn.Module):
         self.mean = linear(sizes[-1], n_out)
         self.log_std = linear(sizes[-1], n_out)
 
-    def forward(self, inputs: Tensor) -> Gaussian:
-        """Return the Gaussian for `inputs` [..., n_in]."""
-        features = self.network(inputs).to(self.mean.weight.dtype)
-        return Gaussian(self.mean(features), self.log_std(features))
+    def forward(self, inputs: Tensor, tape: Tape | None = None) -> Gaussian:
+        """Return the Gaussian for `inputs` [..., n_in].
+
+        Args:
+            inputs: In the parameters' dtype.
+            tape: What `pull` will need is added to it.
+        """
+        network = self.network(inputs)
+        features = network.features.to(inputs.dtype)
+        heads = torch.cat([self.mean.weight, self.log_std.weight])
+        found = product(features, heads, torch.cat([self.mean.bias, self.log_std.bias]))
+        gaussian = Gaussian(*found.view(*inputs.shape[:-1], len(heads)).chunk(2, dim=-1))
+        if tape is not None:
+            tape.append(GaussianTrace(gaussian, network, features, heads))
+        return gaussian
+
+    def pull(
+        self,
+        trace: GaussianTrace,
+        grad: Gaussian,
+        *,
+        of_inputs: bool,
+        row_weights: Tensor | None = None,
+    ) -> Pulled:
+        """Return the gradients of a loss in the parameters, and in the inputs if asked.
+
+        Args:
+            trace: Of `forward`.
+            grad: Gradients in mean and log_std, [..., n_out] each.
+            of_inputs: Whether the gradient of the inputs, [R, n_in], is asked for.
+            row_weights: What each row counts in the gradients of the parameters, [R, 1].
+        """
+        rows = torch.cat(grad, dim=-1).view(-1, len(trace.heads))
+        own = rows if row_weights is None else rows * row_weights
+        last = *sum_of_outer_products(own, trace.features).chunk(2), *own.sum(0).chunk(2)
+        dtype = trace.network.features.dtype
+        network = pull_tanh_layers(
+            trace.network,
+            product(rows, trace.heads.T, None).to(dtype),
+            of_inputs=of_inputs,
+            row_weights=None if row_weights is None else row_weights.to(dtype),
+        )
+        parameters = *network.parameters, last[0], last[2], last[1], last[3]
+        return Pulled([p.to(rows.dtype) for p in parameters], network.inputs.to(rows.dtype))
+
+    def pull_log_density(
+        self, trace: GaussianTrace, slopes: Gaussian, a: Tensor, b: Tensor | None
+    ) -> Pulled:
+        """Return the gradients through the log density at a constant, in parameters and inputs.
+
+        Args:
+            trace: Of `forward`.
+            slopes: Derivatives of that log density, [k, B, n_out] each.
+            a: What each log density counts for the parameters, [k, B].
+            b: What it counts for the inputs; None for the same.
+        """
+        if b is None:
+            grad = Gaussian(*(a.unsqueeze(-1) * slope for slope in slopes))
+            return self.pull(trace, grad, of_inputs=True)
+        found = self.pull(trace, slopes, of_inputs=True, row_weights=a.reshape(-1, 1))
+        return Pulled(found.parameters, found.inputs * b.reshape(-1, 1))
 
 
 class BernoulliLayer(nn.Module):
@@ -107,15 +203,45 @@ class BernoulliLayer(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Return the logits of the pixels for latents `h` [..., H], [..., D]."""
-        logits: Tensor = self.logits(self.network(h).to(self.logits.weight.dtype))
-        return logits
+        features = self.network(h).features.to(h.dtype)
+        logits = product(features, *parameters_of((self.logits,)))
+        return logits.view(*h.shape[:-1], logits.shape[-1])
 
-    def log_density(self, x: Tensor, h: Tensor) -> Tensor:
+    def log_density(self, x: Tensor, h: Tensor, tape: Tape | None = None) -> Tensor:
         """Return log p(x | h) = sum_d x_d l_d - softplus(l_d), nats, [k, B].
 
         Args:
             x: Binary images, [B, D].
-            h: Latents of the first stochastic layer, [k, B, H].
+            h: Latents of the first stochastic layer, [k, B, H], or [k, 1, H] for all images alike.
+            tape: What `pull` will need is added to it.
         """
-        features = self.network(h)
-        return bernoulli_log_density(x, features, *in_dtype(self.logits, features.dtype))
+        network = self.network(h)
+        last = parameters_of((self.logits,))
+        keep = tape is not None
+        features = network.features.unflatten(0, h.shape[:-1])
+        log_density, trace = bernoulli_log_density(x, features, *last, keep=keep)
+        if tape is not None and trace is not None:
+            tape.append(BernoulliLayerTrace(network, trace))
+        return log_density
+
+    def pull_log_density(self, trace: BernoulliLayerTrace, a: Tensor, b: Tensor | None) -> Pulled:
+        """Return the gradients of a loss in the parameters and in `h`, [R, H].
+
+        Args:
+            trace: Of `log_density`.
+            a: What each log density counts for the parameters, [k, B].
+            b: What it counts for `h`; None for the same.
+        """
+        features = trace.network.features
+        descent = a.reshape(-1, 1).neg().to(features.dtype)
+        last = pull_bernoulli_log_density(trace.density, features, descent)
+        if b is None:
+            grad = last.inputs.mul_(descent)
+            network = pull_tanh_layers(trace.network, grad, of_inputs=True)
+            grad_h = network.inputs.to(a.dtype)
+        else:
+            network = pull_tanh_layers(
+                trace.network, last.inputs, of_inputs=True, row_weights=descent
+            )
+            grad_h = network.inputs * b.reshape(-1, 1).neg()
+        return Pulled([p.to(a.dtype) for p in network.parameters + last.parameters], grad_h)

@@ -25,4 +25,4 @@ class Dreg(Objective):
     def weights(self, log_w: Tensor) -> Weights:
         """Return (w~, w~^2, 0) from log weights [k, B]."""
         w = normalised_weights(log_w)
-        return Weights.scaled(w, w, torch.zeros_like(w))
+        return Weights(w, w.square(), torch.zeros_like(w))

@@ -35,5 +35,5 @@ class DregAlpha(Objective):
     def weights(self, log_w: Tensor) -> Weights:
         """Return (w~, alpha w~ + (1 - 2 alpha) w~^2, 0) from log weights [k, B]."""
         w = normalised_weights(log_w)
-        ratio = self.alpha + (1 - 2 * self.alpha) * w
-        return Weights.scaled(w, ratio, torch.zeros_like(w))
+        b = self.alpha * w + (1 - 2 * self.alpha) * w.square()
+        return Weights(w, b, torch.zeros_like(w))

@@ -24,4 +24,4 @@ class Rws(Objective):
     def weights(self, log_w: Tensor) -> Weights:
         """Return (w~, 0, w~) from log weights [k, B]."""
         w = normalised_weights(log_w)
-        return Weights.scaled(w, torch.zeros_like(w), w)
+        return Weights(w, torch.zeros_like(w), w)

@@ -24,4 +24,4 @@ class RwsDreg(Objective):
     def weights(self, log_w: Tensor) -> Weights:
         """Return (w~, w~ - w~^2, 0) from log weights [k, B]."""
         w = normalised_weights(log_w)
-        return Weights.scaled(w, 1 - w, torch.zeros_like(w))
+        return Weights(w, w - w.square(), torch.zeros_like(w))

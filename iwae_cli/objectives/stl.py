@@ -25,4 +25,4 @@ class Stl(Objective):
     def weights(self, log_w: Tensor) -> Weights:
         """Return (w~, w~, 0) from log weights [k, B]."""
         w = normalised_weights(log_w)
-        return Weights.scaled(w, torch.ones_like(w), torch.zeros_like(w))
+        return Weights(w, w, torch.zeros_like(w))

@@ -1,0 +1,129 @@
+"""The derivative of the hierarchical model, written out; here weights become gradients.
+
+The generative network descends sum_i a_i d log p_i and the recognition network
+sum_i b_i z_i + sum_i c_i d log q(h_i), where z_i is the pathwise derivative of log w_i with the
+parameters of q held constant inside log q, and h_i is constant in the second sum. As the total
+derivative of log w_i is z_i - d log q(h_i), the recognition network descends
+sum_i b_i d log w_i + sum_i (b_i + c_i) d log q(h_i).
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from iwae_cli.models.importance import Weights
+from iwae_cli.models.layers import Gaussian, Tape
+
+
+class Passage(NamedTuple):
+    """One forward pass of the whole model, for its derivative.
+
+    Attributes:
+        log_w: Unnormalised log weights, nats, [k, B].
+        noise: Standard normal noise of each stochastic layer, [k, B, H].
+        latents: Samples of each stochastic layer, [k, B, H].
+        q: What the recognition network's layers left behind, from the image upwards.
+        p: What the generative network's layers left behind, from the image upwards.
+    """
+
+    log_w: Tensor
+    noise: Sequence[Tensor]
+    latents: Sequence[Tensor]
+    q: Tape
+    p: Tape
+
+
+def pull_model(
+    recognition: Sequence[nn.Module],
+    generative: Sequence[nn.Module],
+    passage: Passage,
+    weights: Weights,
+) -> list[Tensor]:
+    """Return the gradients of both networks' parameters, in their order.
+
+    Args:
+        recognition: Layers q(h_{l+1} | h_l).
+        generative: Layers p(h_l | h_{l+1}).
+        passage: Of this model.
+        weights: (a, b, c), to descend along.
+    """
+    a, b = weights.a, None if weights.total_derivative else weights.b
+    theta, flows = pull_generative(generative, passage, a, b)
+    score = None if b is None else b + weights.c
+    phi = pull_recognition(recognition, passage, flows, a if b is None else b, score)
+    return phi + theta
+
+
+def pull_generative(
+    layers: Sequence[Any], passage: Passage, a: Tensor, b: Tensor | None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the gradients of p's parameters, and of each layer's latents, [k, B, H].
+
+    Args:
+        layers: From the image upwards.
+        passage: Of the model.
+        a: What log p of each sample counts for the parameters, [k, B].
+        b: What it counts for the latents; None for the same.
+    """
+    latents = passage.latents
+    pulled = layers[0].pull_log_density(passage.p[0], a, b)
+    found, flows = pulled.parameters, [pulled.inputs.view_as(latents[0])]
+    path = (a if b is None else b).unsqueeze(-1)
+    for layer, trace, below, above in zip(
+        layers[1:], passage.p[1:], latents, latents[1:], strict=False
+    ):
+        slopes = trace.gaussian.slopes(below)
+        pulled = layer.pull_log_density(trace, slopes, a, b)
+        found = found + pulled.parameters
+        flows[-1] = flows[-1].addcmul_(path, slopes.mean, value=-1)
+        flows.append(pulled.inputs.view_as(above))
+    flows[-1] = flows[-1].addcmul_(path, latents[-1], value=-1)
+    return found, flows
+
+
+def pull_recognition(
+    layers: Sequence[Any],
+    passage: Passage,
+    flows: list[Tensor],
+    b: Tensor,
+    score: Tensor | None,
+) -> list[Tensor]:
+    """Return the gradients of q's parameters.
+
+    Args:
+        layers: From the image upwards.
+        passage: Of the model.
+        flows: Gradients of the latents through log p, [k, B, H] a layer.
+        b: What -log q at constant noise counts, [k, B].
+        score: What log q at constant latents counts, [k, B]; None for nothing.
+    """
+    found: list[Tensor] = []
+    for index in reversed(range(len(layers))):
+        layer, trace, noise = layers[index], passage.q[index], passage.noise[index]
+        mean, log_std = trace.gaussian
+        std, flow, of_inputs = log_std.exp(), flows[index], index > 0
+        # the first layer's Gaussian is the same for all samples: their gradients add up
+        grad = Gaussian(
+            flow.sum_to_size(mean.shape),
+            (flow * noise).sum_to_size(mean.shape) * std
+            + b.unsqueeze(-1).sum_to_size(*mean.shape[:-1], 1),
+        )
+        held = None
+        if score is not None:
+            e = score.unsqueeze(-1)
+            held = Gaussian(
+                (e * noise).sum_to_size(mean.shape) / std,
+                (e * (noise.square() - 1)).sum_to_size(mean.shape),
+            )
+            if not of_inputs:
+                grad, held = Gaussian(grad.mean + held.mean, grad.log_std + held.log_std), None
+        pulled = layer.pull(trace, grad, of_inputs=of_inputs)
+        own = pulled.parameters
+        if of_inputs:
+            flows[index - 1] = flows[index - 1] + pulled.inputs.view_as(flows[index - 1])
+        if held is not None:
+            other = layer.pull(trace, held, of_inputs=False).parameters
+            own = [one.add_(two) for one, two in zip(own, other, strict=True)]
+        found = own + found
+    return found
