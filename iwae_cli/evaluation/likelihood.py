@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from iwae_cli.evaluation.workers import side_by_side, workers_for
 from iwae_cli.models.importance import ImportanceSample, effective_sample_size, log_mean_exp
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.progress import ProgressReport
@@ -108,21 +110,30 @@ def log_likelihoods(
     ks = sorted(set(ks))
     noise = noise or EvaluationNoise(0, model.latents)
     widest = max(p.shape[0] for p in model.parameters())
-    rows = max(1, memory_bytes // (COPIES * 4 * widest))
+    workers = workers_for(next(model.parameters()).device)
+    rows = max(1, memory_bytes // (COPIES * 4 * widest * workers))
     whole_blocks = BLOCK * math.ceil(ks[-1] / BLOCK)
     batch = max(1, min(rows // whole_blocks, len(images)))
+
+    def estimates(first: int) -> list[PerImage]:
+        x = images[first : first + batch]
+        x = noise.binarise(x, first) if dynamic else x
+        log_w = log_weights(model, x, noise, first_image=first, k=ks[-1], rows=rows)
+        parts = [log_w[:k] for k in ks]
+        values = [(estimate(part), part.mean(0), effective_sample_size(part)) for part in parts]
+        return [torch.stack(value).numpy() for value in values]
+
     columns: list[list[PerImage]] = [[] for _ in ks]
-    with ProgressReport("evaluate", total=len(images)) as report:
-        for first in range(0, len(images), batch):
-            x = images[first : first + batch]
-            x = noise.binarise(x, first) if dynamic else x
-            log_w = log_weights(model, x, noise, first_image=first, k=ks[-1], rows=rows)
-            for column, k in zip(columns, ks, strict=True):
-                part = log_w[:k]
-                values = estimate(part), part.mean(0), effective_sample_size(part)
-                column.append(torch.stack(values).numpy())
+    starts = range(0, len(images), batch)
+    with (
+        ProgressReport("evaluate", total=len(images)) as report,
+        closing(side_by_side(estimates, starts, workers=workers)) as found,
+    ):
+        for first, per_k in zip(starts, found, strict=True):
+            for column, values in zip(columns, per_k, strict=True):
+                column.append(values)
             if report.due():
-                done = first + len(x)
+                done = min(first + batch, len(images))
                 rate = done / (time.perf_counter() - start)
                 report.update(done, f"image {done:,}/{len(images):,}  {rate:,.1f} images/s")
     seconds = time.perf_counter() - start
