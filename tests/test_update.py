@@ -1,6 +1,8 @@
 """Recorded updates against plain ones; what the recording stands in for runs on the processor."""
 
+import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -8,10 +10,11 @@ from conftest import ARCHS
 from torch import Tensor
 
 from iwae_cli import objectives
-from iwae_cli.models.importance import Objective
+from iwae_cli.config import Arch
+from iwae_cli.models.importance import Objective, log_mean_exp
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.ciwae import Ciwae
-from iwae_cli.optimizers import Fast
+from iwae_cli.optimizers import Fast, FusedAdam
 from iwae_cli.training import Trainer
 from iwae_cli.update import WARM_UP, CudaGraph, RecordedUpdate, Update, update_of
 
@@ -53,6 +56,40 @@ def trainer(objective: Objective, device: str = "cpu") -> Trainer:
 def trained(one: Trainer) -> Tensor:
     one.run(save=lambda: None, on_pass=lambda _: None, checkpoint_seconds=1e9, validate_passes=0)
     return torch.cat([p.detach().flatten() for p in one.model.parameters()])
+
+
+@pytest.mark.parametrize("k", [1, 5, 50])
+@pytest.mark.parametrize(
+    ("products", "least"), [(None, 0.9999), (torch.bfloat16, 0.99)], ids=["float32", "bfloat16"]
+)
+def test_updates_of_the_papers_network_follow_plain_adam_in_float64(
+    k: int, products: torch.dtype | None, least: float
+) -> None:
+    """Cosine between what each parameter moved by and what it should have, after five updates."""
+    generator = torch.Generator().manual_seed(0)
+    model = IWAE(784, Arch())
+    model.initialise("glorot", generator=generator, mean_image=torch.full((784,), 0.2))
+    exact = copy.deepcopy(model).double()
+    start = [p.detach().clone() for p in exact.parameters()]
+    model.multiply_in(products)
+    settings: dict[str, Any] = {"betas": (0.9, 0.999), "eps": 1e-3}
+    optimizer = FusedAdam(model.parameters(), **settings)
+    optimizer.param_groups[0]["lr"] = 1e-3
+    plain = torch.optim.Adam(exact.parameters(), lr=1e-3, foreach=False, **settings)
+    update = Update(model, optimizer, generator, "mean", dynamic=False)
+    same = torch.Generator()
+    for _ in range(5):
+        x = (torch.rand(20, 784, generator=generator) < 0.2).float()
+        same.set_state(generator.get_state())
+        update(x, k, objectives.find("iwae")())
+        noise = [epsilon.double() for epsilon in model.draw_noise(k, 20, same)]
+        plain.zero_grad()
+        bound = log_mean_exp(exact.importance_sample(x.double(), noise).log_w)
+        (-bound.mean()).backward()
+        plain.step()
+    for own, other, before in zip(model.parameters(), exact.parameters(), start, strict=True):
+        moved = [(p.detach() - before).flatten() for p in (own, other)]
+        assert float(torch.cosine_similarity(*moved, dim=0)) > least
 
 
 @pytest.mark.parametrize("name", ["iwae", "dreg", "iwae_one_sample"])

@@ -224,7 +224,9 @@ class IWAE(nn.Module):
             passage = self.passage(x, noise)
             log_w = passage.log_w
             weights = objective.weights(log_w)
-        return Gradients(objective.bound(log_w), self.pull(passage, weights.times(scale)))
+        found = self.pull(passage, weights.times(scale))
+        # fused optimisers read memory from its start, whatever the strides say
+        return Gradients(objective.bound(log_w), [grad.contiguous() for grad in found])
 
     def passage(self, x: Tensor, noise: Sequence[Tensor]) -> Passage:
         """Return a forward pass, for `pull`, of images [B, D] with noise [k, B, H] a layer."""
