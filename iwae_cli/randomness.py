@@ -22,7 +22,7 @@ def derived_seed(seed: int, purpose: str) -> int:
 def binarise(grey: Tensor, generator: torch.Generator) -> Tensor:
     """Return images of zeros and ones, each pixel 1 with its grey value as probability."""
     uniform = torch.rand(grey.shape, generator=generator, device=grey.device, dtype=grey.dtype)
-    return (uniform < grey).to(grey.dtype)
+    return uniform.lt_(grey)
 
 
 def normal_of_bits(bits: Tensor) -> Tensor:

@@ -118,7 +118,8 @@ class Trainer:
                 len(self.train), generator=self.generator, device=self.train.device
             )
         start = self.step_in_pass * self.schedule.batch_size
-        grey = self.train[self.order[start : start + self.schedule.batch_size]]
+        chosen = self.order[start : start + self.schedule.batch_size]
+        grey = self.train.index_select(0, chosen)
         position = self.pass_index + self.step_in_pass / self.steps_per_pass
         self._set_learning_rate(self.schedule.learning_rate_at(position))
         k = self.schedule.k_at(self.pass_index, self.k)

@@ -88,8 +88,8 @@ def test_updates_of_the_papers_network_follow_plain_adam_in_float64(
         (-bound.mean()).backward()
         plain.step()
     for own, other, before in zip(model.parameters(), exact.parameters(), start, strict=True):
-        moved = [(p.detach() - before).flatten() for p in (own, other)]
-        assert float(torch.cosine_similarity(*moved, dim=0)) > least
+        ours, expected = ((p.detach() - before).flatten() for p in (own, other))
+        assert float(torch.cosine_similarity(ours, expected, dim=0)) > least
 
 
 @pytest.mark.parametrize("name", ["iwae", "dreg", "iwae_one_sample"])

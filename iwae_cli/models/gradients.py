@@ -101,29 +101,45 @@ def pull_recognition(
     found: list[Tensor] = []
     for index in reversed(range(len(layers))):
         layer, trace, noise = layers[index], passage.q[index], passage.noise[index]
-        mean, log_std = trace.gaussian
-        std, flow, of_inputs = log_std.exp(), flows[index], index > 0
-        # the first layer's Gaussian is the same for all samples: their gradients add up
-        grad = Gaussian(
-            flow.sum_to_size(mean.shape),
-            (flow * noise).sum_to_size(mean.shape) * std
-            + b.unsqueeze(-1).sum_to_size(*mean.shape[:-1], 1),
-        )
-        held = None
-        if score is not None:
-            e = score.unsqueeze(-1)
-            held = Gaussian(
-                (e * noise).sum_to_size(mean.shape) / std,
-                (e * (noise.square() - 1)).sum_to_size(mean.shape),
-            )
-            if not of_inputs:
-                grad, held = Gaussian(grad.mean + held.mean, grad.log_std + held.log_std), None
-        pulled = layer.pull(trace, grad, of_inputs=of_inputs)
+        along = path_gradient(trace.gaussian, noise, flows[index], b)
+        held = None if score is None else score_gradient(trace.gaussian, noise, score)
+        if index == 0 and held is not None:  # nothing below it: both in one
+            along, held = Gaussian(along.mean + held.mean, along.log_std + held.log_std), None
+        pulled = layer.pull(trace, along, of_inputs=index > 0)
         own = pulled.parameters
-        if of_inputs:
+        if index > 0:
             flows[index - 1] = flows[index - 1] + pulled.inputs.view_as(flows[index - 1])
-        if held is not None:
+        if held is not None:  # the score holds the layer's inputs constant
             other = layer.pull(trace, held, of_inputs=False).parameters
-            own = [one.add_(two) for one, two in zip(own, other, strict=True)]
+            own = [one + two for one, two in zip(own, other, strict=True)]
         found = own + found
     return found
+
+
+def path_gradient(q: Gaussian, noise: Tensor, flow: Tensor, b: Tensor) -> Gaussian:
+    """Return the gradients in mean and log_std through h = mean + std * noise and log q there.
+
+    They add up over the samples where those share one Gaussian.
+
+    Args:
+        q: Of [B, H], one for all samples, or [k, B, H].
+        noise: [k, B, H].
+        flow: Gradient in h, [k, B, H].
+        b: What -log q at constant noise counts, [k, B].
+    """
+    shape = q.mean.shape
+    log_std = (flow * noise).sum_to_size(shape) * q.log_std.exp()
+    return Gaussian(flow.sum_to_size(shape), log_std + b.unsqueeze(-1).sum_to_size(*shape[:-1], 1))
+
+
+def score_gradient(q: Gaussian, noise: Tensor, weights: Tensor) -> Gaussian:
+    """Return the gradients in mean and log_std of log q at constant h = mean + std * noise.
+
+    Args:
+        q: Of [B, H], one for all samples, or [k, B, H].
+        noise: [k, B, H].
+        weights: What each log density counts, [k, B].
+    """
+    shape, e = q.mean.shape, weights.unsqueeze(-1)
+    mean = (e * noise).sum_to_size(shape) / q.log_std.exp()
+    return Gaussian(mean, (e * (noise.square() - 1)).sum_to_size(shape))

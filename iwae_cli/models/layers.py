@@ -56,7 +56,7 @@ class Gaussian(NamedTuple):
 
 def log_standard_normal(h: Tensor) -> Tensor:
     """Return log N(h; 0, I), nats, summed over the last axis of `h` [..., H]."""
-    return -0.5 * (h.square().sum(-1) + h.shape[-1] * LOG_2_PI)
+    return torch.rsub(h.square().sum(-1), -0.5 * h.shape[-1] * LOG_2_PI, alpha=0.5)
 
 
 def linear(n_in: int, n_out: int) -> nn.Linear:
