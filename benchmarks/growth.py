@@ -35,7 +35,7 @@ def main() -> None:
     from iwae_cli.evaluation.likelihood import log_likelihoods
 
     device = torch.device("cpu")
-    images = grey_images(8, device)
+    images = grey_images(32, device)
     before = peak_bytes()
     if what == "step":
         call = our_step(k, BATCH, device, precision=precision)

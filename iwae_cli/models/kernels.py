@@ -89,7 +89,7 @@ def sum_of_softplus(t: Tensor) -> Tensor:
     buffer = buffers.like("softplus", t)
     larger = torch.abs(t, out=buffer).sigmoid_()
     whole = t.shape[-1] // FACTORS * FACTORS
-    logarithms = larger[..., :whole].unflatten(-1, (-1, FACTORS)).prod(-1).log_().sum(-1)
+    logarithms: Tensor = larger[..., :whole].unflatten(-1, (-1, FACTORS)).prod(-1).log_().sum(-1)
     if whole < t.shape[-1]:
         logarithms += larger[..., whole:].prod(-1).log_()
     return torch.clamp(t, min=0, out=buffer).sum(-1) - logarithms
