@@ -110,8 +110,10 @@ def log_likelihoods(
     ks = sorted(set(ks))
     noise = noise or EvaluationNoise(0, model.latents)
     widest = max(p.shape[0] for p in model.parameters())
-    workers = workers_for(next(model.parameters()).device)
-    rows = max(1, memory_bytes // (COPIES * 4 * widest * workers))
+    rows = max(1, memory_bytes // (COPIES * 4 * widest))
+    # as many images at once as have room for a block of samples each
+    workers = min(workers_for(next(model.parameters()).device), max(1, rows // BLOCK))
+    rows //= workers
     whole_blocks = BLOCK * math.ceil(ks[-1] / BLOCK)
     batch = max(1, min(rows // whole_blocks, len(images)))
 
