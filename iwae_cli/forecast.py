@@ -10,6 +10,7 @@ import torch
 from iwae_cli import checkpoint
 from iwae_cli.config import Config
 from iwae_cli.evaluation.likelihood import log_likelihoods
+from iwae_cli.evaluation.workers import workers_for
 from iwae_cli.experiment import default_threads, new_trainer
 from iwae_cli.judgement import stored_row
 from iwae_cli.prepare import Run, prepare
@@ -90,13 +91,11 @@ class Forecaster:
                 continue
             key = f"{costs(run)} evaluation {k}"
             if key not in self._measured:
+                few = images[: IMAGES * workers_for(run.device)]
                 self._measured[key] = log_likelihoods(
-                    trainer.model.multiply_in(None),
-                    images[:IMAGES],
-                    ks=[k],
-                    dynamic=trainer.dynamic,
-                )[0].seconds
-            total += self._measured[key] / min(IMAGES, len(images)) * len(images)
+                    trainer.model.multiply_in(None), few, ks=[k], dynamic=trainer.dynamic
+                )[0].seconds / len(few)
+            total += self._measured[key] * len(images)
         return total
 
 

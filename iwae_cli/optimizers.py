@@ -4,99 +4,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from iwae_cli.adam import FusedAdam, OriginalAdam
 from iwae_cli.config import require
 from iwae_cli.models.iwae import Reduction
-
-
-class OriginalAdam(torch.optim.Optimizer):
-    """Adam as the authors of the paper published it.
-
-    With t = 1, 2, ... the t-th step moves a parameter by
-    -lr * sqrt(1 - beta2^t) / (1 - beta1^t) * m_{t-1} / (sqrt(v_{t-1}) + eps), from m_0 = 0 and
-    v_0 = 1, and only then updates both moments with the gradient. The first step moves nothing,
-    and the second moment takes some 1/(1 - beta2) steps to forget that it started at one.
-    """
-
-    def __init__(
-        self, parameters: Iterable[nn.Parameter], *, betas: tuple[float, float], eps: float
-    ) -> None:
-        super().__init__(parameters, {"lr": 1e-3, "betas": betas, "eps": eps})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
-        for group in self.param_groups:
-            beta1, beta2 = group["betas"]
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["step"] = 0
-                    state["first_moment"] = torch.zeros_like(parameter)
-                    state["second_moment"] = torch.ones_like(parameter)
-                state["step"] += 1
-                first: Tensor = state["first_moment"]
-                second: Tensor = state["second_moment"]
-                t = state["step"]
-                rate = group["lr"] * math.sqrt(1 - beta2**t) / (1 - beta1**t)
-                parameter.addcdiv_(first, second.sqrt().add_(group["eps"]), value=-rate)
-                first.lerp_(parameter.grad, 1 - beta1)
-                second.mul_(beta2).addcmul_(parameter.grad, parameter.grad, value=1 - beta2)
-
-
-class FusedAdam(torch.optim.Adam):
-    """torch's fused Adam on a processor, which looks for its tensors once and not at every step.
-
-    For small networks that search takes as long as the update.
-    """
-
-    def __init__(
-        self, parameters: Iterable[nn.Parameter], *, betas: tuple[float, float], eps: float
-    ) -> None:
-        super().__init__(parameters, lr=0.0, betas=betas, eps=eps, fused=True)
-        self._found: list[list[Tensor]] | None = None
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what `state_dict` of another one returned."""
-        super().load_state_dict(state_dict)
-        self._found = None
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter; each must have a gradient."""
-        (group,) = self.param_groups
-        if not self.state:
-            super().step()  # makes the moments
-            return
-        if self._found is None:
-            states = [self.state[parameter] for parameter in group["params"]]
-            for state in states:
-                state["step"] = states[0]["step"]  # one count for all
-            names = "exp_avg", "exp_avg_sq", "step"
-            self._found = [[state[name] for state in states] for name in names]
-        first, second, steps = self._found
-        steps[0] += 1
-        torch._fused_adam_(
-            group["params"],
-            [parameter.grad for parameter in group["params"]],
-            first,
-            second,
-            [],
-            steps,
-            lr=group["lr"],
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            weight_decay=0.0,
-            eps=group["eps"],
-            amsgrad=False,
-            maximize=False,
-        )
 
 
 @dataclass(frozen=True)

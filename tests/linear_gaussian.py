@@ -75,9 +75,9 @@ class LinearGenerative(GaussianLayer):
             tape.append((x, *own))
         return found
 
-    def pull_log_density(self, trace: Any, a: Tensor, b: Tensor | None) -> Pulled:  # type: ignore[override]
+    def pull_log_density(self, trace: Any, a: Tensor, b: Tensor | None) -> Pulled:
         x, own = trace
-        return super().pull_log_density(own, own.gaussian.slopes(x), a, b)
+        return self.pull_slopes(own, own.gaussian.slopes(x), a, b)
 
 
 class LinearTrace(NamedTuple):

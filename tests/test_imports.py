@@ -27,6 +27,7 @@ ORDER = [
     "models.gradients",
     "models.iwae",
     "objectives",
+    "adam",
     "optimizers",
     "components",
     "environment",

@@ -8,6 +8,7 @@ from conftest import ARCHS, tiny_model
 from linear_gaussian import LinearGaussian
 
 from iwae_cli import objectives
+from iwae_cli.evaluation import likelihood
 from iwae_cli.evaluation.likelihood import Likelihood, log_likelihoods
 from iwae_cli.models.importance import log_mean_exp
 from iwae_cli.models.iwae import IWAE
@@ -103,6 +104,19 @@ def test_batch_and_chunk_sizes_change_the_result_by_rounding_alone(arch: str) ->
         for one, other in zip(large, small, strict=True):
             np.testing.assert_allclose(one.log_p, other.log_p, rtol=1e-12)
             np.testing.assert_allclose(one.ess, other.ess, rtol=1e-9)
+
+
+@pytest.mark.parametrize("products", [None, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_images_side_by_side_give_what_they_give_one_after_another(
+    products: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, images = tiny_model(ARCHS["two"]).float().multiply_in(products), grey_images(9)
+    alone = log_likelihoods(model, images, ks=[2 * BLOCK])[0]
+    for workers in (2, 5):
+        monkeypatch.setattr(likelihood, "workers_for", lambda _, n=workers: n)
+        found = log_likelihoods(model, images, ks=[2 * BLOCK])[0]
+        np.testing.assert_allclose(found.log_p, alone.log_p, rtol=1e-6)
+        np.testing.assert_allclose(found.ess, alone.ess, rtol=1e-4)
 
 
 def test_an_image_and_a_k_alone_give_what_they_give_among_others() -> None:

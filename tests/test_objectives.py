@@ -1,14 +1,16 @@
 """How an objective's weights become gradients of the model, float64."""
 
+import math
 from typing import cast
 
 import pytest
 import torch
-from conftest import binary_images
+from conftest import binary_images, tiny_model
 from estimators import CASES, Case
 from torch import Tensor
 
 from iwae_cli import objectives
+from iwae_cli.config import Arch
 from iwae_cli.models.importance import Objective, Weights, log_mean_exp, normalised_weights
 from iwae_cli.models.iwae import IWAE, Reduction
 
@@ -21,10 +23,14 @@ def fixed_draw(model: IWAE) -> tuple[Tensor, tuple[Tensor, ...]]:
 
 
 def gradients(model: IWAE, objective: Objective, reduction: Reduction = "mean") -> list[Tensor]:
-    model.zero_grad()
-    model.accumulate_gradients(*fixed_draw(model), objective, reduction=reduction)
-    parameters = [*model.generative.parameters(), *model.recognition.parameters()]
-    return [cast(Tensor, p.grad) for p in parameters]
+    found = model.gradients(*fixed_draw(model), objective, reduction=reduction).parameters
+    return in_by_hands_order(model, found)
+
+
+def in_by_hands_order(model: IWAE, found: list[Tensor]) -> list[Tensor]:
+    """Return the generative network's gradients before those of the recognition network."""
+    own = dict(zip(model.parameters(), found, strict=True))
+    return [own[p] for p in (*model.generative.parameters(), *model.recognition.parameters())]
 
 
 def assert_all_close(found: list[Tensor], expected: list[Tensor]) -> None:
@@ -95,11 +101,22 @@ def test_general_weights_give_the_gradients_by_hand(model: IWAE) -> None:
     assert_all_close(gradients(model, Triple()), by_hand(model, Triple()))
 
 
-def test_accumulated_gradients_add_up(model: IWAE) -> None:
-    once = gradients(model, Triple())
-    model.accumulate_gradients(*fixed_draw(model), Triple())
-    twice = [p.grad for p in (*model.generative.parameters(), *model.recognition.parameters())]
-    assert_all_close([0.5 * cast(Tensor, grad) for grad in twice], once)
+@pytest.mark.parametrize("objective", [objectives.find("iwae")(), Triple()], ids=["iwae", "triple"])
+def test_a_sample_without_weight_may_have_infinite_slopes(objective: Objective) -> None:
+    """The standard deviation of p(h1 | h2) underflows at the first sample, then its weight."""
+    model = tiny_model(Arch(latents=[4, 3], hidden=[[6], []])).float()
+    model.generative[1].get_parameter("log_std.weight").data.fill_(-2.0)
+    noise = model.draw_noise(K, B, torch.Generator().manual_seed(4))
+    noise[1][0] = 30.0
+    x = binary_images(B).float()
+    with torch.no_grad():
+        passage = model.passage(x, noise)
+    slopes = passage.p[1].gaussian.slopes(passage.latents[0])
+    assert bool(slopes.log_std[0].isinf().all())
+    assert bool((passage.log_w[0] == -math.inf).all())
+    assert bool(passage.log_w[1:].isfinite().all())
+    found = model.gradients(x, noise, objective)
+    assert all(bool(gradient.isfinite().all()) for gradient in found.parameters)
 
 
 def test_piwae_gives_each_network_the_gradient_of_its_own_objective(model: IWAE) -> None:
@@ -121,8 +138,6 @@ def test_one_sample_gives_the_gradient_of_the_log_weight_that_was_drawn(model: I
     loss = -sum(log_w[j, b] for b, j in enumerate(chosen)) / B
     parameters = [*model.generative.parameters(), *model.recognition.parameters()]
     expected = list(torch.autograd.grad(cast(Tensor, loss), parameters))
-    model.zero_grad()
-    objective = objectives.find("iwae_one_sample")()
-    bound = model.accumulate_gradients(x, noise, objective, uniform=uniform)
-    torch.testing.assert_close(bound, log_mean_exp(log_w.detach()))
-    assert_all_close([cast(Tensor, p.grad) for p in parameters], expected)
+    found = model.gradients(x, noise, objectives.find("iwae_one_sample")(), uniform=uniform)
+    torch.testing.assert_close(found.bound, log_mean_exp(log_w.detach()))
+    assert_all_close(in_by_hands_order(model, found.parameters), expected)

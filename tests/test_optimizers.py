@@ -1,10 +1,13 @@
+import copy
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from iwae_cli.adam import FusedAdam
 from iwae_cli.components import find_schedule
 from iwae_cli.errors import ConfigError
 from iwae_cli.optimizers import SCHEDULES, Fast, OriginalCode, Paper, Schedule
@@ -54,6 +57,33 @@ def test_eps_on_the_mean_of_20_images_equals_the_authors_eps_on_their_sum() -> N
     mean, total = minimise(Paper(eps=5e-6), 1e-4), minimise(Paper(eps=1e-4), 20e-4)
     torch.testing.assert_close(mean, total, rtol=1e-12, atol=0)
     assert not torch.allclose(mean, minimise(Paper(eps=1e-4), 1e-4), rtol=1e-3)
+
+
+def test_adam_without_searches_is_torchs_fused_adam_also_from_a_saved_state() -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(shape, generator=generator) for shape in ((5, 3), (4,))]
+    ours, theirs = ([nn.Parameter(p.clone()) for p in drawn] for _ in range(2))
+    settings: dict[str, Any] = {"betas": (0.8, 0.9), "eps": 1e-3}
+    one, other = FusedAdam(ours, **settings), torch.optim.Adam(theirs, fused=True, **settings)
+    for step in range(9):
+        for group in (*one.param_groups, *other.param_groups):
+            group["lr"] = 0.1 / (1 + step)
+        for first, second in zip(ours, theirs, strict=True):
+            first.grad = torch.randn(first.shape, generator=generator)
+            second.grad = first.grad.clone()
+        one.step()
+        other.step()
+        assert all(map(torch.equal, ours, theirs))
+        state = one.state_dict()
+        if step == 3:  # each goes on from what the other saved
+            one = FusedAdam(ours, **settings)
+            one.load_state_dict(other.state_dict())
+            other = torch.optim.Adam(theirs, fused=True, **settings)
+            other.load_state_dict(state)
+        if step == 6:
+            one = copy.deepcopy(one)
+            ours = one.param_groups[0]["params"]
+    assert [float(own["step"]) for own in state["state"].values()] == [9, 9]
 
 
 def test_original_adam_follows_the_authors_recurrence_and_does_not_move_at_first() -> None:

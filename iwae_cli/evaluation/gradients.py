@@ -180,8 +180,3 @@ class Comparison:
             "bias_t": t,
             "bias_p": min(chance, 1.0),
         }
-
-
-def gradient_of(parameter: Tensor) -> Tensor:
-    """Return the gradient of a parameter, zeros where nothing reached it."""
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -89,8 +89,9 @@ def log_likelihoods(
 ) -> list[Likelihood]:
     """Return estimates of log p(x) for each image, one for each k, from the same samples.
 
-    L_k uses the first k of max(ks) samples. Batch and chunk sizes, and so `memory_bytes`, change
-    the result by rounding alone; sums are in float64.
+    L_k uses the first k of max(ks) samples. Batch and chunk sizes, and so `memory_bytes` and the
+    number of threads, change the result by rounding alone; sums are in float64. On a processor
+    `model` and `estimate` are called from several threads at once.
 
     Args:
         model: On any device.
@@ -115,7 +116,7 @@ def log_likelihoods(
     workers = min(workers_for(next(model.parameters()).device), max(1, rows // BLOCK))
     rows //= workers
     whole_blocks = BLOCK * math.ceil(ks[-1] / BLOCK)
-    batch = max(1, min(rows // whole_blocks, len(images)))
+    batch = max(1, min(rows // whole_blocks, math.ceil(len(images) / workers)))
 
     def estimates(first: int) -> list[PerImage]:
         x = images[first : first + batch]

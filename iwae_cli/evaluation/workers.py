@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 def workers_for(device: torch.device) -> int:
-    """Return how many pieces of work to do at once: one a thread of torch's, one on a GPU."""
+    """Return how many pieces of work can be done at once: one a thread of torch's, one on a GPU."""
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 

@@ -105,6 +105,7 @@ class IWAE(nn.Module):
 
         Results differ by rounding; tests/test_compile.py states how much.
         """
+        self.importance_sample = torch.compile(self.importance_sample)  # type: ignore[method-assign]
         self.passage = torch.compile(self.passage)  # type: ignore[method-assign]
         self.pull = torch.compile(self.pull)  # type: ignore[method-assign]
         return self
@@ -121,7 +122,7 @@ class IWAE(nn.Module):
         """Return samples of the latents, each a differentiable function of `noise`, and weights.
 
         log w = log p(h_L) + sum_l log p(h_{l-1} | h_l) - sum_l log q(h_l | h_{l-1}). The first
-        layer of the recognition network runs once an image.
+        layer of the recognition network runs once an image. It is fastest under `torch.no_grad()`.
 
         Args:
             x: Binary images, [B, D].
@@ -239,21 +240,6 @@ class IWAE(nn.Module):
     def pull(self, passage: Passage, weights: Weights) -> list[Tensor]:
         """Return the gradient in each parameter for the weights (a, b, c) to descend along."""
         return pull_model(list(self.recognition), list(self.generative), passage, weights)
-
-    def accumulate_gradients(
-        self,
-        x: Tensor,
-        noise: Sequence[Tensor],
-        objective: Objective,
-        *,
-        uniform: Tensor | None = None,
-        reduction: Reduction = "mean",
-    ) -> Tensor:
-        """Add what `gradients` returns to each parameter's `.grad` and return the bound, [B]."""
-        found = self.gradients(x, noise, objective, uniform=uniform, reduction=reduction)
-        for parameter, grad in zip(self.parameters(), found.parameters, strict=True):
-            parameter.grad = grad if parameter.grad is None else parameter.grad + grad
-        return found.bound
 
     @torch.no_grad()
     def posterior_means(self, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from iwae_cli.models.products import buffers, in_place, product, sum_of_outer_products
+from iwae_cli.models.products import buffers, product, sum_of_outer_products, unobserved
 
 # A product of this many factors in [0.5, 1] stays above the smallest normal float32, 2^-126.
 FACTORS = 112
@@ -41,7 +41,7 @@ class Pulled(NamedTuple):
 
     Attributes:
         parameters: Of the weights and biases, in their order.
-        inputs: Of the inputs, or of the output of the first layer where they were not asked for.
+        inputs: Of the inputs, [R, n]; empty where it was not asked for.
     """
 
     parameters: list[Tensor]
@@ -76,7 +76,7 @@ def pull_tanh_layers(
         found = [sum_of_outer_products(own, activations[index]), own.sum(0), *found]
         if index or of_inputs:
             grad = product(grad, weights[index].T, None)
-    return Pulled(found, grad)
+    return Pulled(found, grad if of_inputs else grad.new_empty(0))
 
 
 def sum_of_softplus(t: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def sum_of_softplus(t: Tensor) -> Tensor:
 
     The factors of the product are in [1/2, 1]; FACTORS of them share one logarithm.
     """
-    if not in_place():  # a compiler fuses the plain formula itself
+    if not unobserved():  # a compiler fuses the plain formula itself
         return functional.softplus(t).sum(-1)
     buffer = buffers.like("softplus", t)
     larger = torch.abs(t, out=buffer).sigmoid_()
@@ -140,7 +140,7 @@ def bernoulli_log_density(
 
 def signed(logits: Tensor, sign: Tensor) -> Tensor:
     """Return logits * sign in the dtype of `sign`, [k, B, D], in place of the logits if it can."""
-    if not in_place() or logits.shape[1] != len(sign):
+    if not unobserved() or logits.shape[1] != len(sign):
         return logits * sign
     if logits.dtype != sign.dtype:
         return buffers.like("logits", logits).copy_(logits).mul_(sign)

@@ -25,7 +25,7 @@ MANY_ROWS = 64
 
 
 class Gaussian(NamedTuple):
-    """A diagonal Gaussian.
+    """A diagonal Gaussian, or gradients in the two parameters of one.
 
     Attributes:
         mean: [..., H].
@@ -174,10 +174,10 @@ class GaussianLayer(nn.Module):
         parameters = *network.parameters, last[0], last[2], last[1], last[3]
         return Pulled([p.to(rows.dtype) for p in parameters], network.inputs.to(rows.dtype))
 
-    def pull_log_density(
+    def pull_slopes(
         self, trace: GaussianTrace, slopes: Gaussian, a: Tensor, b: Tensor | None
     ) -> Pulled:
-        """Return the gradients through the log density at a constant, in parameters and inputs.
+        """Return the gradients through the log density of a constant, in parameters and inputs.
 
         Args:
             trace: Of `forward`.

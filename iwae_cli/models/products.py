@@ -14,10 +14,10 @@ ONEDNN = torch.backends.mkldnn.is_available()
 # With fewer multiplications a call of oneDNN takes longer than the product.
 SMALL = 1_000_000
 # With fewer rows a product that comes out transposed costs more to turn than it saves.
-MANY_ROWS = 256
+ROWS_TO_TURN = 256
 
 
-def in_place() -> bool:
+def unobserved() -> bool:
     """Whether nothing looks at the code (autograd, a compiler, `torch.func`): it may hurry then."""
     looked_at = torch.is_grad_enabled() or torch.compiler.is_compiling()
     return not looked_at and not torch._C._are_functorch_transforms_active()
@@ -27,7 +27,7 @@ def by_onednn(rows: Tensor, n_out: int) -> bool:
     """Whether oneDNN should multiply `rows` [R, K] by a matrix [K, n_out]."""
     known = rows.dtype == torch.bfloat16 or rows.dtype == torch.float32
     large = rows.numel() * n_out >= SMALL
-    return ONEDNN and large and known and rows.device.type == "cpu" and in_place()
+    return ONEDNN and large and known and rows.device.type == "cpu" and unobserved()
 
 
 def product(rows: Tensor, weight: Tensor, bias: Tensor | None, *, tanh: bool = False) -> Tensor:
@@ -47,7 +47,7 @@ def sum_of_outer_products(left: Tensor, right: Tensor) -> Tensor:
     """
     if left.dtype != torch.float32 or not by_onednn(left, right.shape[1]):
         return torch.mm(left.T, right)
-    if left.shape[1] > right.shape[1] and len(left) >= MANY_ROWS:
+    if left.shape[1] > right.shape[1] and len(left) >= ROWS_TO_TURN:
         return product(right.T, left.T, None).T
     return product(left.T, right.T, None)
 
