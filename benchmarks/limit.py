@@ -26,6 +26,7 @@ def training_products(k: int, batch: int) -> list[Shape]:
     return forward + weights + inputs
 
 
+@torch.no_grad()
 def fastest_seconds(shape: Shape, dtype: torch.dtype, device: torch.device) -> float:
     """Return the time of one product by the fastest routine there is, into memory that is warm."""
     M, K, N = shape
