@@ -20,9 +20,11 @@ from iwae_cli.randomness import BLOCK, EvaluationNoise
 
 log = logging.getLogger("iwae")
 
-MEMORY_BYTES = 64 * 2**20
+MEMORY_BYTES = 128 * 2**20
 # Copies of the widest activation that a forward pass holds at once.
-COPIES = 4
+COPIES = 3
+# Samples that one core should get at once: with fewer, calls cost more than what they do.
+MANY_SAMPLES = 4 * BLOCK
 FEW_SAMPLES = 10
 LARGE_SHARE = 0.05
 
@@ -112,8 +114,7 @@ def log_likelihoods(
     noise = noise or EvaluationNoise(0, model.latents)
     widest = max(p.shape[0] for p in model.parameters())
     rows = max(1, memory_bytes // (COPIES * 4 * widest))
-    # as many images at once as have room for a block of samples each
-    workers = min(workers_for(next(model.parameters()).device), max(1, rows // BLOCK))
+    workers = min(workers_for(next(model.parameters()).device), max(1, rows // MANY_SAMPLES))
     rows //= workers
     whole_blocks = BLOCK * math.ceil(ks[-1] / BLOCK)
     batch = max(1, min(rows // whole_blocks, math.ceil(len(images) / workers)))

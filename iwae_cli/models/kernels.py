@@ -125,11 +125,15 @@ def bernoulli_log_density(
     Returns:
         The log density, [k, B], and a trace if `keep`.
     """
-    weight = weight.to(features.dtype)
-    rows = features.flatten(0, 1)
-    logits = product(rows, weight, bias.to(rows.dtype)).unflatten(0, features.shape[:2])
-    sign = torch.rsub(x, 1, alpha=2).to(torch.promote_types(logits.dtype, torch.float32))
-    t = signed(logits, sign)
+    weight, bias = weight.to(features.dtype), bias.to(features.dtype)
+    sign = torch.rsub(x, 1, alpha=2).to(torch.promote_types(weight.dtype, torch.float32))
+    alone = len(x) == 1 and not keep
+    if alone:  # one image's signs go into the layer, [D, n] and not [k, D]
+        weight, bias = weight * sign.T.to(weight.dtype), bias * sign[0].to(bias.dtype)
+    logits = product(features.flatten(0, 1), weight, bias).unflatten(0, features.shape[:2])
+    t = widened(logits)
+    if not alone:
+        t = t.mul_(sign) if unobserved() and t.shape[1] == len(sign) else t * sign
     log_density = -sum_of_softplus(t)
     if not keep:
         return log_density, None
@@ -138,13 +142,11 @@ def bernoulli_log_density(
     return log_density, BernoulliTrace(residual.flatten(0, 1), weight)
 
 
-def signed(logits: Tensor, sign: Tensor) -> Tensor:
-    """Return logits * sign in the dtype of `sign`, [k, B, D], in place of the logits if it can."""
-    if not unobserved() or logits.shape[1] != len(sign):
-        return logits * sign
-    if logits.dtype != sign.dtype:
-        return buffers.like("logits", logits).copy_(logits).mul_(sign)
-    return logits.mul_(sign)
+def widened(logits: Tensor) -> Tensor:
+    """Return the logits in float32 at least, in memory that the next call overwrites."""
+    if logits.dtype != torch.bfloat16:
+        return logits
+    return buffers.like("logits", logits).copy_(logits) if unobserved() else logits.float()
 
 
 def pull_bernoulli_log_density(trace: BernoulliTrace, features: Tensor, descent: Tensor) -> Pulled:
