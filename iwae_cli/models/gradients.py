@@ -70,12 +70,12 @@ def pull_generative(
     pulled = layers[0].pull_log_density(passage.p[0], a, b)
     found, flows = pulled.parameters, [pulled.inputs.view_as(latents[0])]
     path = (a if b is None else b).unsqueeze(-1)
-    # a sample that counts for nothing may have infinite slopes
-    nothing = (a == 0 if b is None else (a == 0) & (b == 0)).unsqueeze(-1)
     for layer, trace, below, above in zip(
         layers[1:], passage.p[1:], latents, latents[1:], strict=False
     ):
         slopes = trace.gaussian.slopes(below)
+        # those of a sample that counts for nothing may be infinite
+        nothing = (a == 0 if b is None else (a == 0) & (b == 0)).unsqueeze(-1)
         slopes = Gaussian(*(slope.masked_fill(nothing, 0.0) for slope in slopes))
         pulled = layer.pull_slopes(trace, slopes, a, b)
         found = found + pulled.parameters
