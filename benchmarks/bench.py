@@ -66,7 +66,7 @@ def bench_training(device: torch.device, rounds: int) -> list[Row]:
     return rows
 
 
-def bench_evaluation(device: torch.device, rounds: int, images: int = 40) -> list[Row]:
+def bench_evaluation(device: torch.device, rounds: int, images: int = 100) -> list[Row]:
     """Time evaluations at k = 5000, in seconds an image."""
     times = in_turns(
         evaluations(EVALUATION_K, images, device), device=device, rounds=rounds, calls=1
@@ -188,7 +188,7 @@ def main(rounds: int, device: str, output: Path, growth_only: bool) -> None:
         growth_figure(table).savefig(output / "growth.png", dpi=150)
     if growth_only:
         return
-    rows = bench_training(place, rounds) + bench_evaluation(place, rounds)
+    rows = bench_training(place, rounds) + bench_evaluation(place, max(3, rounds // 2))
     rows += bench_objectives(place, rounds)
     pd.DataFrame(rows).to_csv(output / "bench.csv", index=False)
     page = report(rows, place)
