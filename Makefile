@@ -41,7 +41,7 @@ lint: setup ## style, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: setup ## the tests, five minutes on two cores
+test: setup ## the tests, three minutes on two cores
 	$(BIN)/pytest -n $(WORKERS) -m "not slow"
 
 test-slow: setup ## the tests that train models for minutes
