@@ -58,8 +58,8 @@ class Jvi(Objective):
 
     def weights(self, log_w: Tensor) -> Weights:
         """Return the derivative of the jackknife in log w, for both networks, [k, B]."""
-        with torch.enable_grad():
-            variable = log_w.detach().requires_grad_()
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            variable = log_w.clone().detach().requires_grad_()
             (a,) = torch.autograd.grad(self.bound(variable).sum(), variable)
         return Weights.of_total_derivative(a)
 
