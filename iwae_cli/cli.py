@@ -155,7 +155,7 @@ def train(
 @seed
 @device
 @as_json
-def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  # noqa: ANN401
+def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  # noqa: ANN401  (as click parses them)
     r"""Estimate the test NLL by L_k, in nats per image.
 
     Rows that eval.csv of the run already has are not computed again. The column
@@ -203,7 +203,7 @@ def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  #
 @seed
 @device
 @as_json
-def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  # noqa: ANN401
+def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  # noqa: ANN401  (as click parses them)
     r"""Count the units that vary with the image.
 
     A_u is the variance, over images, of the posterior mean of unit u. Writes all

@@ -129,8 +129,8 @@ def launch(overrides: Sequence[str], *, multirun: bool, config_dir: str | None =
         with StopSignals(forward=True) as signals:
             try:
                 _hydra_main(_job, there, multirun=multirun, config_dir=config_dir)
-            except Exception:
-                if signals.received is None:  # else a launcher whose workers were told to end
+            except Exception:  # a launcher fails in its own ways when its workers are told to end
+                if signals.received is None:
                     raise
         files = [Path(folder, str(number), "outcome.json") for number in range(len(todo.points))]
         outcomes = [json.loads(file.read_text()) for file in files if file.exists()]

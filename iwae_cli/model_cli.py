@@ -111,7 +111,7 @@ def sample(
 @seed
 @device
 @as_json
-def gradients(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  # noqa: ANN401
+def gradients(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  # noqa: ANN401  (as click parses them)
     r"""Measure noise and bias of gradient estimators.
 
     One minibatch is binarised once; the trained model's gradient on it is drawn
@@ -168,7 +168,7 @@ def encode(
     paths: tuple[Path, ...],
     output: Path | None,
     as_json: bool,
-    **options: Any,  # noqa: ANN401
+    **options: Any,  # noqa: ANN401  (as click parses them)
 ) -> None:
     r"""Write posterior means and samples of a split to npz.
 

@@ -1,15 +1,18 @@
 """Shared fixtures: tiny models in float64, and real processes of the command line."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from iwae_cli.config import Arch
+from iwae_cli import config, experiment
+from iwae_cli.config import Arch, Config
 from iwae_cli.models.iwae import IWAE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,3 +89,47 @@ def tiny_run(*overrides: str) -> Sequence[str]:
         "optimizer.stages=1",
         *overrides,
     )
+
+
+def settings(outputs: Path, **changes: Any) -> Config:
+    """Return the config of a two-layer run of one pass on the digits."""
+    values = {
+        "arch": {"latents": [4, 3], "hidden": [[8], [6]]},
+        "dataset": {"name": "digits"},
+        "objective": {"name": "iwae"},
+        "optimizer": {"name": "paper", "stages": 1},
+        "k": 3,
+        "threads": 1,
+        "outputs": str(outputs),
+    }
+    return config.parse({**values, **changes})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a two-layer run of one pass."""
+    return experiment.run(settings(tmp_path_factory.mktemp("outputs"))).folder
+
+
+@pytest.fixture
+def copied(trained: Path, tmp_path: Path) -> Path:
+    """A copy of that folder without results."""
+    folder = tmp_path / trained.name
+    folder.mkdir()
+    for name in ("checkpoint.pt", "metrics.csv", "config.yaml"):
+        (folder / name).write_bytes((trained / name).read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The outputs of five short runs, for reports."""
+    from run_folders import trained_runs  # which imports this file
+
+    return trained_runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def outputs(originals: Path, tmp_path: Path) -> Path:
+    """A copy of them that a test may change."""
+    return Path(shutil.copytree(originals, tmp_path / "outputs"))

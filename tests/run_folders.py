@@ -13,6 +13,8 @@ import pandas as pd
 from conftest import ROOT, tiny_run
 from omegaconf import OmegaConf
 
+from iwae_cli.reports.report import Report
+
 # Five runs of a second each: VAE and IWAE with k = 1 and 2, and a second seed
 MODELS = (
     ("-m", "objective=vae,iwae", "k=1,2"),
@@ -86,3 +88,12 @@ def paper_run(run: Path, name: str, *, layers: Sequence[int] = (50,), **config: 
     change_config(copied, {"arch.latents": list(layers), "arch.hidden": hidden})
     change_environment(copied, data={"label": "MNIST", "hash": "1234", "images": {"test": 400}})
     return copied
+
+
+def cell(report: Report, number: int, **place: Any) -> dict[str, Any]:
+    """Return the one cell of a paper's table that is at this place."""
+    table = report.cells[number]
+    for key, value in place.items():
+        table = table[table[key] == value]
+    (row,) = table.to_dict("records")
+    return {str(key): value for key, value in row.items()}

@@ -1,51 +1,32 @@
-"""`iwae report`: tables from run folders, the paper's numbers beside them, unreadable files."""
+"""`iwae report`: tables from run folders, the paper's numbers beside them."""
 
 import io
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 from run_folders import (
+    cell,
     change_environment,
     command,
     copy_of,
     evaluated,
     paper_run,
     run_of,
-    trained_runs,
 )
 
 from iwae_cli.reports import paper
 from iwae_cli.reports.differences import EvaluationKey, evaluation_key
 from iwae_cli.reports.gallery import drawings
-from iwae_cli.reports.report import Report, page_of, report_of, texts, write
-
-
-@pytest.fixture(scope="module")
-def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_runs(tmp_path_factory.mktemp("runs"))
-
-
-@pytest.fixture
-def outputs(originals: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(originals, tmp_path / "outputs"))
+from iwae_cli.reports.report import Report, report_of, texts, write
 
 
 def csv_of(report: Report, name: str) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(dict(texts(report))[name]))
-
-
-def cell(report: Report, number: int, **place: Any) -> dict[str, Any]:
-    table = report.cells[number]
-    for key, value in place.items():
-        table = table[table[key] == value]
-    (row,) = table.to_dict("records")
-    return {str(key): value for key, value in row.items()}
 
 
 def test_the_command_writes_tables_figures_and_a_page(outputs: Path, tmp_path: Path) -> None:
@@ -212,82 +193,6 @@ def test_the_papers_cells_are_all_there() -> None:
         for n in (1, 2)
     ]
     assert all(equal), "VAE and IWAE with k = 1 are one model"
-
-
-def damage(outputs: Path, kind: str) -> tuple[Path, str]:
-    """Damage a run in one way; return the file and part of the reason that is to be named."""
-    run = run_of(outputs, "iwae", 2)
-    if kind == "half-written csv":
-        path = run / "eval.csv"
-        path.write_text(path.read_text()[:-30])
-        return path, "half-written: line 3"
-    if kind == "no number":
-        path = run / "metrics.csv"
-        path.write_text(path.read_text().replace("\n1,", "\none,", 1))
-        return path, "one"
-    if kind == "no columns":
-        path = run / "active_units.csv"
-        path.write_text("a,b\n1,2\n")
-        return path, "no column 'layer'"
-    if kind == "binary":
-        path = run / "eval.csv"
-        path.write_bytes(b"\xff\xfe\x00\x01")
-        return path, "decode"
-    if kind == "cut npz":
-        path = run / "per_image.npz"
-        path.write_bytes(path.read_bytes()[:500])
-        return path, ""
-    if kind == "other format":
-        change_environment(run, format=99, iwae="9.0")
-        return run / "environment.json", "format 99, written by version 9.0"
-    if kind == "json":
-        path = run / "environment.json"
-        path.write_text(path.read_text()[:100])
-        return path, ""
-    path = run / "config.yaml"
-    content = {"no config": None, "cut config": "arch:\n  name: x\n", "no yaml": "a: [1"}[kind]
-    path.unlink() if content is None else path.write_text(content)
-    return path, {"no config": "No such file", "cut config": "no key"}.get(kind, "")
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "half-written csv",
-        "no number",
-        "no columns",
-        "binary",
-        "cut npz",
-        "other format",
-        "json",
-        "no config",
-        "cut config",
-        "no yaml",
-    ],
-)
-def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_reported(
-    outputs: Path, kind: str
-) -> None:
-    path, reason = damage(outputs, kind)
-    report = report_of(outputs)
-    (named,) = report.unreadable
-    assert named.path == path
-    assert reason in named.reason
-    assert "\n" not in named.reason
-    vae = cell(report, 1, data="digits", layers=1, objective="vae", k=2)
-    assert vae["seeds"] == 1
-    assert str(path) in page_of(report, []).unreadable[0]
-
-
-def test_unreadable_files_are_on_stderr_with_exit_code_1(outputs: Path, tmp_path: Path) -> None:
-    path, reason = damage(outputs, "half-written csv")
-    done = command("report", "--json", cwd=tmp_path)
-    assert done.returncode == 1
-    first, last = done.stderr.splitlines()
-    assert str(path.relative_to(tmp_path)) in first
-    assert reason in first
-    assert last == "iwae: 1 file could not be read; the rest is above"
-    assert json.loads(done.stdout)["unreadable"][0]["file"] == str(path.relative_to(tmp_path))
 
 
 @pytest.mark.parametrize(("folder", "code"), [("empty", 1), ("nowhere", 2)])

@@ -85,7 +85,7 @@ class IWAE(nn.Module):
                     nn.init.xavier_uniform_(layer.weight, generator=generator)
         if mean_image is not None:
             bias = torch.logit(mean_image.clamp(0.001, 0.999))
-            self.generative[0].logits.bias.data.copy_(bias)  # type: ignore[union-attr, operator]
+            self.generative[0].logits.bias.data.copy_(bias)  # type: ignore[union-attr, operator]  # a BernoulliLayer
 
     def multiply_in(self, dtype: torch.dtype | None) -> "IWAE":
         """Compute the networks' products of many rows in `dtype`, and return this model.
@@ -105,12 +105,12 @@ class IWAE(nn.Module):
 
         Results differ by rounding; tests/test_compile.py states how much.
         """
-        self.importance_sample = torch.compile(self.importance_sample)  # type: ignore[method-assign]
-        self.passage = torch.compile(self.passage)  # type: ignore[method-assign]
-        self.pull = torch.compile(self.pull)  # type: ignore[method-assign]
+        self.importance_sample = torch.compile(self.importance_sample)  # type: ignore[method-assign]  # this model's own
+        self.passage = torch.compile(self.passage)  # type: ignore[method-assign]  # this model's own
+        self.pull = torch.compile(self.pull)  # type: ignore[method-assign]  # this model's own
         return self
 
-    def draw_noise(self, k: int, B: int, generator: torch.Generator) -> tuple[Tensor, ...]:  # noqa: N803
+    def draw_noise(self, k: int, B: int, generator: torch.Generator) -> tuple[Tensor, ...]:  # noqa: N803  (the field's symbol)
         """Return standard normal noise for k samples of B images, [k, B, H] a stochastic layer."""
         dtype = next(self.parameters()).dtype
         return tuple(
@@ -164,7 +164,7 @@ class IWAE(nn.Module):
             latents: Of each stochastic layer, [k, B, H].
             tape: What each layer's `pull` will need is added to it, from the image upwards.
         """
-        log_p_x_given_h = self.generative[0].log_density(x, latents[0], tape)  # type: ignore[operator]
+        log_p_x_given_h = self.generative[0].log_density(x, latents[0], tape)  # type: ignore[operator]  # a BernoulliLayer
         log_p = log_standard_normal(latents[-1]) + log_p_x_given_h
         for layer, below, above in zip(self.generative[1:], latents, latents[1:], strict=False):
             log_p = log_p + layer(above, tape).log_density(below)
