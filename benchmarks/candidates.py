@@ -13,7 +13,7 @@ from iwae_cli.components import precision_of, products_of
 from iwae_cli.config import Arch
 from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.optimizers import Paper
+from iwae_cli.recipes import Paper
 from iwae_cli.training import Trainer
 
 Step = Callable[[], object]

@@ -1,4 +1,4 @@
-"""The components that a config names: data source, objective, schedule, device."""
+"""The components that a config names: data source, objective, recipe, device."""
 
 import dataclasses
 import os
@@ -15,7 +15,7 @@ from iwae_cli.data import registry
 from iwae_cli.data.dataset import Source
 from iwae_cli.errors import ConfigError
 from iwae_cli.models.importance import Objective
-from iwae_cli.optimizers import SCHEDULES, Schedule
+from iwae_cli.recipes import RECIPES, Recipe
 
 # What `iwae eval --estimator` calls them, and the objectives whose bounds they are
 ESTIMATORS = {"L_k": "iwae", "jvi": "jvi", "vr": "vr"}
@@ -27,7 +27,7 @@ class Components:
 
     source: Source
     objective: Objective
-    schedule: Schedule
+    recipe: Recipe
 
 
 def components_of(settings: Config) -> Components:
@@ -40,7 +40,7 @@ def components_of(settings: Config) -> Components:
     finders = (
         (registry.find, settings.dataset),
         (find_objective, settings.objective),
-        (find_schedule, settings.optimizer),
+        (find_recipe, settings.optimizer),
     )
     for find, values in finders:
         try:
@@ -53,9 +53,9 @@ def components_of(settings: Config) -> Components:
     return Components(*found)  # type: ignore[arg-type]  # one of each, in this order
 
 
-def check_ks(settings: Config, objective: Objective, schedule: Schedule) -> None:
+def check_ks(settings: Config, objective: Objective, recipe: Recipe) -> None:
     """Raise ConfigError unless the objective is defined for every k that training will use."""
-    ks = {schedule.k_at(i, settings.k) for i in range(schedule.total_passes)}
+    ks = {recipe.k_at(i, settings.k) for i in range(recipe.total_passes)}
     for k in sorted(ks, reverse=True):
         try:
             objective.check_k(k)
@@ -114,11 +114,11 @@ def check_k(estimators: Iterable[Estimator], ks: Sequence[int]) -> None:
                 raise ConfigError(f"{estimator.label}: {error}") from None
 
 
-def find_schedule(values: dict[str, Any]) -> Schedule:
+def find_recipe(values: dict[str, Any]) -> Recipe:
     """Return the optimiser and schedule of a config node, `name` and its options."""
-    if values["name"] not in SCHEDULES:
-        raise ConfigError(config.unknown("optimizer", values["name"], SCHEDULES))
-    return config.build(SCHEDULES[values["name"]], values, where="optimizer")
+    if values["name"] not in RECIPES:
+        raise ConfigError(config.unknown("optimizer", values["name"], RECIPES))
+    return config.build(RECIPES[values["name"]], values, where="optimizer")
 
 
 def device_of(name: str) -> torch.device:
@@ -172,5 +172,5 @@ def resolved(settings: Config, components: Components) -> dict[str, Any]:
         **dataclasses.asdict(settings),
         "dataset": dataclasses.asdict(components.source),  # type: ignore[call-overload]  # any dataclass
         "objective": dataclasses.asdict(components.objective),  # type: ignore[call-overload]  # any dataclass
-        "optimizer": dataclasses.asdict(components.schedule),
+        "optimizer": dataclasses.asdict(components.recipe),
     }

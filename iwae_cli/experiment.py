@@ -130,7 +130,7 @@ def train_locked(trainer: Trainer, run: Run) -> None:
     log.info("%s %s", "resuming" if trainer.steps else "training", run.folder.path)
     run.folder.write_config(run.plain)
     environment = describe_environment(run.dataset, run.device)
-    environment |= {"identity": run.identity, "total_passes": trainer.schedule.total_passes}
+    environment |= {"identity": run.identity, "total_passes": trainer.recipe.total_passes}
     run.folder.write_environment(environment)
     run.folder.write_metrics(trainer.metrics)
     trainer.run(
@@ -167,7 +167,7 @@ def new_trainer(run: Run) -> Trainer:
     return Trainer(
         model.compile_training() if settings.compile else model,
         run.components.objective,
-        run.components.schedule,
+        run.components.recipe,
         k=settings.k,
         seed=settings.seed,
         train=torch.from_numpy(dataset.train).to(run.device),
@@ -223,7 +223,7 @@ def start_from(trainer: Trainer, parent: Run) -> None:
 
 
 def load_optimizer_state(trainer: Trainer, content: dict[str, Any]) -> None:
-    """Take over a checkpoint's moments; learning rate, decays, eps stay those of the schedule."""
+    """Take over a checkpoint's moments; learning rate, decays, eps stay those of the recipe."""
     own = trainer.optimizer.state_dict()
     trainer.optimizer.load_state_dict({**own, "state": content["optimizer"]["state"]})
 

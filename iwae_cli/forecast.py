@@ -56,32 +56,32 @@ class Forecaster:
     def forecast(self, run: Run) -> Forecast:
         """Return the state of a run, and the time and disk until it and its follow-ups are done."""
         trainer = new_trainer(run)
-        schedule, steps = run.components.schedule, trainer.steps_per_pass
+        recipe, steps = run.components.recipe, trainer.steps_per_pass
         done, state = 0, "new"
         if run.folder.checkpoint.exists():
             done = checkpoint.load(run.folder.checkpoint)["training"]["pass_index"]
-            state = "finished" if done >= schedule.total_passes else "interrupted"
+            state = "finished" if done >= recipe.total_passes else "interrupted"
         if state != "finished" and run.folder.is_locked():
             state = "running"
-        left = [schedule.k_at(i, run.settings.k) for i in range(done, schedule.total_passes)]
+        left = [recipe.k_at(i, run.settings.k) for i in range(done, recipe.total_passes)]
         seconds = sum(
             left.count(k) * steps * self._step_seconds(run, trainer, k) for k in sorted(set(left))
         )
         seconds += self._evaluation_seconds(run, trainer, done)
         return Forecast(
-            run.folder.path.name, state, done, schedule.total_passes, seconds, disk(run, trainer)
+            run.folder.path.name, state, done, recipe.total_passes, seconds, disk(run, trainer)
         )
 
     def _step_seconds(self, run: Run, trainer: Trainer, k: int) -> float:
-        schedule = run.components.schedule
-        key = f"{costs(run)} {run.settings.objective} {schedule.batch_size} {k}"
+        recipe = run.components.recipe
+        key = f"{costs(run)} {run.settings.objective} {recipe.batch_size} {k}"
         if key not in self._measured:
-            trainer.k, trainer.pass_index = k, schedule.total_passes - 1
+            trainer.k, trainer.pass_index = k, recipe.total_passes - 1
             self._measured[key] = median(timed(trainer.step) for _ in range(STEPS))
         return self._measured[key]
 
     def _evaluation_seconds(self, run: Run, trainer: Trainer, done: int) -> float:
-        total, steps = 0.0, run.components.schedule.total_passes * trainer.steps_per_pass
+        total, steps = 0.0, run.components.recipe.total_passes * trainer.steps_per_pass
         images = run.dataset.test
         for k in run.settings.then.eval:
             row = {"steps": steps, "k": k, "split": "test", "images": len(images)}

@@ -47,7 +47,7 @@ def validate(settings: Config) -> None:
                 f"init_from.dataset is {parent.dataset['name']}, this run's is "
                 f"{settings.dataset['name']}: both must have the same images"
             )
-        own, other = components.schedule, components_of(parent).schedule
+        own, other = components.recipe, components_of(parent).recipe
         if own.algorithm is not other.algorithm:
             raise ConfigError(
                 f"optimizer {own.name} cannot carry on the state of init_from.optimizer "
@@ -79,7 +79,7 @@ class Run:
             "dataset": self.dataset.content_hash,
             "arch": config.identity_fields(self.settings.arch),
             "objective": config.identity_fields(self.components.objective),
-            "optimizer": config.identity_fields(self.components.schedule),
+            "optimizer": config.identity_fields(self.components.recipe),
         }
         if self.parent:
             parts["init_from"] = self.parent.identity

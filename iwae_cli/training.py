@@ -13,9 +13,9 @@ from iwae_cli.errors import NonFiniteError, Stopped
 from iwae_cli.metrics import Metrics
 from iwae_cli.models.importance import Objective
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.optimizers import Schedule
 from iwae_cli.progress import ProgressReport
 from iwae_cli.randomness import binarise, derived_seed
+from iwae_cli.recipes import Recipe
 from iwae_cli.stopping import StopSignals
 from iwae_cli.update import Update, update_of
 
@@ -32,7 +32,7 @@ class Trainer:
     Args:
         model: On the device of `train`.
         objective: The estimator.
-        schedule: Optimiser, batch size, passes, learning rate and growth of k.
+        recipe: Optimiser, batch size, passes, learning rate and growth of k.
         k: Samples an image at the end of the schedule.
         seed: Of the order of images, the binarisation and the noise.
         train: Training images in [0, 1], [N, D].
@@ -44,7 +44,7 @@ class Trainer:
         self,
         model: IWAE,
         objective: Objective,
-        schedule: Schedule,
+        recipe: Recipe,
         *,
         k: int,
         seed: int,
@@ -52,20 +52,20 @@ class Trainer:
         valid: Tensor,
         dynamic: bool,
     ) -> None:
-        self.model, self.objective, self.schedule = model, objective, schedule
+        self.model, self.objective, self.recipe = model, objective, recipe
         self.k, self.seed, self.dynamic = k, seed, dynamic
         self.train, self.valid = train, valid
-        self.optimizer = schedule.build(model.parameters(), train.device)
+        self.optimizer = recipe.build(model, train, dynamic=dynamic)
         self.generator = torch.Generator(train.device)
         self.generator.manual_seed(derived_seed(seed, "training"))
-        self.steps_per_pass = math.ceil(len(train) / schedule.batch_size)
+        self.steps_per_pass = math.ceil(len(train) / recipe.batch_size)
         self.pass_index = self.step_in_pass = 0
         self.order = torch.arange(len(train), device=train.device)
         self._bounds = torch.zeros((), dtype=torch.float64, device=train.device)
         self.seconds = 0.0
         self.update = update_of(
-            Update(model, self.optimizer, self.generator, schedule.reduction, dynamic),
-            capturable=schedule.capturable,
+            Update(model, self.optimizer, self.generator, recipe.reduction, dynamic),
+            capturable=recipe.capturable,
             objective=objective,
         )
         self.metrics: list[Metrics] = []
@@ -78,7 +78,7 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether all passes of the schedule are done."""
-        return self.pass_index >= self.schedule.total_passes
+        return self.pass_index >= self.recipe.total_passes
 
     def state(self) -> dict[str, Any]:
         """Return all that `restore` needs but the model's and optimiser's own states.
@@ -113,17 +113,17 @@ class Trainer:
         Raises:
             NonFiniteError: The bound is NaN or infinite.
         """
-        if self.step_in_pass == 0 and self.schedule.shuffle:
+        if self.step_in_pass == 0 and self.recipe.shuffle:
             self.order = torch.randperm(
                 len(self.train), generator=self.generator, device=self.train.device
             )
-        start = self.step_in_pass * self.schedule.batch_size
-        chosen = self.order[start : start + self.schedule.batch_size]
+        start = self.step_in_pass * self.recipe.batch_size
+        chosen = self.order[start : start + self.recipe.batch_size]
         grey = self.train.index_select(0, chosen)
         position = self.pass_index + self.step_in_pass / self.steps_per_pass
-        self._set_learning_rate(self.schedule.learning_rate_at(position))
-        k = self.schedule.k_at(self.pass_index, self.k)
-        objective = self.objective.at(position / self.schedule.total_passes)
+        self._set_learning_rate(self.recipe.rates.at(position))
+        k = self.recipe.k_at(self.pass_index, self.k)
+        objective = self.objective.at(position / self.recipe.total_passes)
         self._bounds += self.update(grey, k, objective)
         self.step_in_pass += 1
         on_host = self._bounds.device.type == "cpu"
@@ -169,7 +169,7 @@ class Trainer:
             NonFiniteError: The bound or a parameter became NaN or infinite.
         """
         last_save = last = time.monotonic()
-        work = [self._work_of_pass(i) for i in range(self.schedule.total_passes)]
+        work = [self._work_of_pass(i) for i in range(self.recipe.total_passes)]
         done = sum(work[: self.pass_index]) + self._work_in_pass()
         with (
             StopSignals() as signals,
@@ -198,7 +198,7 @@ class Trainer:
             save()
 
     def _work_of_pass(self, pass_index: int) -> float:
-        return len(self.train) * (self.schedule.k_at(pass_index, self.k) + IMAGE_COST)
+        return len(self.train) * (self.recipe.k_at(pass_index, self.k) + IMAGE_COST)
 
     def _work_in_pass(self) -> float:
         if self.finished:
@@ -206,24 +206,24 @@ class Trainer:
         return self._work_of_pass(self.pass_index) * self.step_in_pass / self.steps_per_pass
 
     def _images_in_pass(self) -> int:
-        return min(self.step_in_pass * self.schedule.batch_size, len(self.train))
+        return min(self.step_in_pass * self.recipe.batch_size, len(self.train))
 
     def _describe(self) -> str:
         images = self._images_in_pass()
         return (
-            f"pass {self.pass_index + 1}/{self.schedule.total_passes}  "
-            f"k {self.schedule.k_at(self.pass_index, self.k)}  "
+            f"pass {self.pass_index + 1}/{self.recipe.total_passes}  "
+            f"k {self.recipe.k_at(self.pass_index, self.k)}  "
             f"bound {self.bound_sum / images:.2f}  {images / self.seconds:,.0f} images/s"
         )
 
     def _finish_pass(self, validate_passes: int) -> Metrics:
         self._check_bound()
-        number, last = self.pass_index + 1, self.pass_index + 1 == self.schedule.total_passes
+        number, last = self.pass_index + 1, self.pass_index + 1 == self.recipe.total_passes
         due = validate_passes > 0 and (number % validate_passes == 0 or last)
         row = Metrics(
             pass_number=number,
-            k=self.schedule.k_at(self.pass_index, self.k),
-            learning_rate=self.schedule.learning_rate_at(self.pass_index),
+            k=self.recipe.k_at(self.pass_index, self.k),
+            learning_rate=self.recipe.rates.at(self.pass_index),
             train_bound=self.bound_sum / len(self.train),
             valid_bound=self.validation_bound() if due and len(self.valid) else math.nan,
             seconds=self.seconds,

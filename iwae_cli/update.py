@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from iwae_cli.models.importance import Objective
 from iwae_cli.models.iwae import IWAE, Reduction
+from iwae_cli.optimizers.kfac import KFAC
 from iwae_cli.randomness import binarise
 
 # Updates that are made one kernel at a time before the same kind is captured: libraries choose
@@ -63,6 +64,10 @@ class Update:
             )
         for parameter, gradient in zip(self.parameters, found.parameters, strict=True):
             parameter.grad = gradient
+        if isinstance(self.optimizer, KFAC) and self.optimizer.wants_factors():
+            with torch.inference_mode():
+                samples = self.model.fisher_samples(x, self.generator)
+            self.optimizer.observe(samples)
         self.optimizer.step()
         return found.bound.sum()
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from iwae_cli.config import Arch
+from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.importance import ImportanceSample
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.kernels import Pulled
@@ -78,6 +79,9 @@ class LinearGenerative(GaussianLayer):
     def pull_log_density(self, trace: Any, a: Tensor, b: Tensor | None) -> Pulled:
         x, own = trace
         return self.pull_slopes(own, own.gaussian.slopes(x), a, b)
+
+    def fisher_samples(self, trace: Any, generator: torch.Generator) -> list[FisherSample]:
+        return super().fisher_samples(trace[1], generator)
 
 
 class LinearTrace(NamedTuple):

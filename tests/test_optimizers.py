@@ -5,50 +5,70 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import ARCHS
 from torch import nn
 
-from iwae_cli.adam import FusedAdam
-from iwae_cli.components import find_schedule
+from iwae_cli.components import find_recipe
 from iwae_cli.errors import ConfigError
-from iwae_cli.optimizers import SCHEDULES, Fast, OriginalCode, Paper, Schedule
+from iwae_cli.models.iwae import IWAE
+from iwae_cli.optimizers.adam import FusedAdam
+from iwae_cli.recipes import RECIPES, Fast, Kfac, OriginalCode, Paper, Recipe
 
 
 def test_paper_makes_three_to_the_i_passes_at_rates_that_fall_tenfold_over_seven_stages() -> None:
-    schedule = Paper()
-    assert schedule.total_passes == 3280 == sum(3**i for i in range(8))
-    rates = [schedule.learning_rate_at(i) for i in range(schedule.total_passes)]
+    recipe = Paper()
+    assert recipe.total_passes == 3280 == sum(3**i for i in range(8))
+    rates = [recipe.rates.at(i) for i in range(recipe.total_passes)]
     expected = [1e-3 * 10 ** (-i / 7) for i in range(8) for _ in range(3**i)]
     assert rates == expected
     assert Paper(stages=4).total_passes == 40
 
 
 def test_original_code_rounds_the_rates_as_the_authors_did() -> None:
-    schedule = OriginalCode()
+    recipe = OriginalCode()
     starts = [(3**i - 1) // 2 for i in range(8)]
-    rates = [schedule.learning_rate_at(start) for start in starts]
+    rates = [recipe.rates.at(start) for start in starts]
     expected = [10e-4, 7.2e-4, 5.2e-4, 3.7e-4, 2.7e-4, 1.9e-4, 1.4e-4, 1e-4]
     np.testing.assert_allclose(rates, expected, rtol=1e-12)
 
 
 def test_fast_ends_at_the_k_asked_for_and_at_rate_zero() -> None:
-    schedule = Fast(passes=9)
-    assert [schedule.k_at(i, 50) for i in range(9)] == [5, 5, 5, 10, 10, 10, 50, 50, 50]
-    assert [schedule.k_at(i, 5) for i in range(9)] == [5] * 9
-    assert [schedule.k_at(i, 1) for i in range(9)] == [1] * 9
-    assert [schedule.k_at(i, 7) for i in range(9)] == [5] * 5 + [7] * 4
-    rates = [schedule.learning_rate_at(position) for position in (0, 4.5, 9)]
+    recipe = Fast(passes=9)
+    assert [recipe.k_at(i, 50) for i in range(9)] == [5, 5, 5, 10, 10, 10, 50, 50, 50]
+    assert [recipe.k_at(i, 5) for i in range(9)] == [5] * 9
+    assert [recipe.k_at(i, 1) for i in range(9)] == [1] * 9
+    assert [recipe.k_at(i, 7) for i in range(9)] == [5] * 5 + [7] * 4
+    rates = [recipe.rates.at(position) for position in (0, 4.5, 9)]
     np.testing.assert_allclose(rates, [3e-3, 1.5e-3, 0], atol=1e-15)
 
 
-def minimise(schedule: Schedule, scale: float, steps: int = 50) -> torch.Tensor:
+def test_kfac_gives_each_k_its_share_of_the_passes_and_falls_in_a_straight_line() -> None:
+    recipe = Kfac(passes=10)
+    assert [recipe.k_at(i, 50) for i in range(10)] == [5] * 6 + [10] * 2 + [50] * 2
+    assert [recipe.k_at(i, 7) for i in range(10)] == [5] * 6 + [7] * 4
+    assert [recipe.k_at(i, 5) for i in range(10)] == [5] * 10
+    assert [recipe.rates.at(position) for position in (0, 5, 10)] == [0.2, 0.1, 0.0]
+    assert Kfac(end_rate=1.0).rates.at(60) == 0.2
+
+
+def holding(parameter: nn.Parameter) -> IWAE:
+    """Return something with this one parameter, for an optimiser that asks for no more."""
+    model = IWAE(1, ARCHS["one"])
+    for name, _ in list(model.named_children()):
+        delattr(model, name)
+    model.register_parameter("only", parameter)
+    return model
+
+
+def minimise(recipe: Recipe, scale: float, steps: int = 50) -> torch.Tensor:
     """Follow the gradient of a fixed noisy quadratic, multiplied by `scale`."""
     generator = torch.Generator().manual_seed(0)
     parameter = nn.Parameter(torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64))
-    optimizer = schedule.build([parameter], torch.device("cpu"))
+    optimizer = recipe.build(holding(parameter), torch.zeros(1, 1), dynamic=True)
     for step in range(steps):
         noise = torch.randn(3, generator=generator, dtype=torch.float64)
         parameter.grad = scale * (parameter.detach() + noise)
-        optimizer.param_groups[0]["lr"] = schedule.learning_rate_at(step / 10)
+        optimizer.param_groups[0]["lr"] = recipe.rates.at(step / 10)
         optimizer.step()
     return parameter.detach()
 
@@ -87,12 +107,12 @@ def test_adam_without_searches_is_torchs_fused_adam_also_from_a_saved_state() ->
 
 
 def test_original_adam_follows_the_authors_recurrence_and_does_not_move_at_first() -> None:
-    schedule = OriginalCode()
+    recipe = OriginalCode()
     generator = np.random.default_rng(0)
     start = generator.normal(size=4)
     gradients = generator.normal(size=(30, 4))
     parameter = nn.Parameter(torch.from_numpy(start.copy()))
-    optimizer = schedule.build([parameter], torch.device("cpu"))
+    optimizer = recipe.build(holding(parameter), torch.zeros(1, 1), dynamic=True)
     expected, m, v = start.copy(), np.zeros(4), np.ones(4)
     for t, gradient in enumerate(gradients, start=1):
         optimizer.param_groups[0]["lr"] = rate = 1e-3 / t
@@ -108,7 +128,7 @@ def test_original_adam_follows_the_authors_recurrence_and_does_not_move_at_first
     assert Paper.reduction == "mean"
 
 
-@pytest.mark.parametrize("name", sorted(SCHEDULES))
+@pytest.mark.parametrize("name", sorted(RECIPES))
 def test_every_optimizer_yaml_holds_the_defaults_of_its_class(name: str) -> None:
     import dataclasses
 
@@ -118,7 +138,7 @@ def test_every_optimizer_yaml_holds_the_defaults_of_its_class(name: str) -> None
 
     values = OmegaConf.to_container(OmegaConf.load(conf_folder() / "optimizer" / f"{name}.yaml"))
     assert isinstance(values, dict)
-    default = find_schedule({"name": name})
+    default = find_recipe({"name": name})
     assert dataclasses.asdict(default) == values
 
 
@@ -131,10 +151,21 @@ def test_every_optimizer_yaml_holds_the_defaults_of_its_class(name: str) -> None
         ({"name": "fast", "passes": 0}, "passes must be at least 1"),
         ({"name": "fast", "k_growth": [10, 5]}, "k_growth must rise"),
         ({"name": "fast", "stages": 3}, "unknown key 'stages'"),
+        ({"name": "kfac", "damping": 0.0}, "damping must be in 1e-8..1e4, got 0.0"),
+        ({"name": "kfac", "damping": 1e5}, "damping must be in 1e-8..1e4, got 100000.0"),
+        ({"name": "kfac", "learning_rate": 11.0}, "learning_rate must be above 0 and at most 10"),
+        ({"name": "kfac", "encoder_rate": 0.0}, "encoder_rate must be above 0 and at most 10"),
+        ({"name": "kfac", "end_rate": 1.5}, "end_rate must be in [0, 1], got 1.5"),
+        ({"name": "kfac", "momentum": 1.0}, "momentum must be in [0, 1), got 1.0"),
+        ({"name": "kfac", "decay": -0.1}, "decay must be in [0, 1), got -0.1"),
+        ({"name": "kfac", "batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"name": "kfac", "k_shares": [0.6]}, "a positive share for each entry of k_growth"),
+        ({"name": "kfac", "k_shares": [0.6, 0.4]}, "with less than 1 in all, got [0.6, 0.4]"),
+        ({"name": "kfac", "beta1": 0.9}, "unknown key 'beta1'"),
         ({"name": "papr"}, "unknown optimizer 'papr': did you mean 'paper'?"),
     ],
 )
 def test_options_out_of_range_are_named(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        find_schedule(values)
+        find_recipe(values)
     assert message in str(caught.value)

@@ -13,21 +13,22 @@ from iwae_cli.metrics import Metrics
 from iwae_cli.models.gradients import Passage
 from iwae_cli.models.iwae import IWAE, Gradients
 from iwae_cli.objectives.iwae import Iwae
-from iwae_cli.optimizers import Fast, OriginalCode, Paper, Schedule
 from iwae_cli.randomness import binarise
+from iwae_cli.recipes import Fast, Kfac, OriginalCode, Paper, Recipe
 from iwae_cli.training import Trainer
 
 PIXELS, IMAGES = 7, 50
+SHORT: dict[str, Any] = {"passes": 3, "batch_size": 20, "k_growth": [2]}
 
 
-def trainer(schedule: Schedule | None = None, *, seed: int = 0, dynamic: bool = True) -> Trainer:
+def trainer(recipe: Recipe | None = None, *, seed: int = 0, dynamic: bool = True) -> Trainer:
     model = IWAE(PIXELS, ARCHS["two"])
     model.initialise("glorot", generator=torch.Generator().manual_seed(0), mean_image=None)
     grey = torch.rand(IMAGES, PIXELS, generator=torch.Generator().manual_seed(1))
     return Trainer(
         model,
         Iwae(),
-        schedule or Fast(passes=3, batch_size=20, k_growth=[2]),
+        recipe or Fast(**SHORT),
         k=4,
         seed=seed,
         train=grey if dynamic else grey.round(),
@@ -87,9 +88,12 @@ def test_shuffle_changes_the_order_of_every_pass_and_without_it_the_order_stays(
     assert shuffled.order.tolist() != list(range(IMAGES))
 
 
+@pytest.mark.parametrize(
+    "recipe", [Fast(**SHORT), Kfac(**SHORT, k_shares=[0.5])], ids=lambda recipe: recipe.name
+)
 @pytest.mark.parametrize("steps", [1, 3, 4, 8])
-def test_a_restored_run_equals_an_uninterrupted_one_bit_for_bit(steps: int) -> None:
-    whole, second = trainer(), trainer()
+def test_a_restored_run_equals_an_uninterrupted_one_bit_for_bit(recipe: Recipe, steps: int) -> None:
+    whole, second = trainer(recipe), trainer(recipe)
     saved = []
 
     def save() -> None:

@@ -10,12 +10,12 @@ from conftest import ARCHS
 from torch import Tensor
 
 from iwae_cli import objectives
-from iwae_cli.adam import FusedAdam
 from iwae_cli.config import Arch
 from iwae_cli.models.importance import Objective, log_mean_exp
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.ciwae import Ciwae
-from iwae_cli.optimizers import Fast
+from iwae_cli.optimizers.adam import FusedAdam
+from iwae_cli.recipes import Fast
 from iwae_cli.training import Trainer
 from iwae_cli.update import WARM_UP, CudaGraph, RecordedUpdate, Update, update_of
 

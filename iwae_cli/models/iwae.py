@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from iwae_cli.config import Arch
+from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.gradients import Passage, pull_model
 from iwae_cli.models.importance import ImportanceSample, Objective, Weights, drawn_by_weight
 from iwae_cli.models.layers import (
@@ -240,6 +241,41 @@ class IWAE(nn.Module):
     def pull(self, passage: Passage, weights: Weights) -> list[Tensor]:
         """Return the gradient in each parameter for the weights (a, b, c) to descend along."""
         return pull_model(list(self.recognition), list(self.generative), passage, weights)
+
+    def linear_layers(self) -> tuple[list[nn.Linear], list[nn.Linear]]:
+        """Return the linear layers that `fisher_samples` speaks of, of q and of p."""
+
+        def linear(layers: nn.ModuleList) -> list[nn.Linear]:
+            known = [layer for layer in layers if hasattr(layer, "fisher_samples")]
+            return [m for layer in known for m in layer.modules() if isinstance(m, nn.Linear)]
+
+        return linear(self.recognition), linear(self.generative)
+
+    def first_layers(self) -> list[nn.Linear]:
+        """Return the linear layers whose input is the image."""
+        first = self.recognition[0]
+        if not isinstance(first, GaussianLayer):
+            return []
+        heads = [first.mean, first.log_std]
+        return [m for m in first.network if isinstance(m, nn.Linear)][:1] or heads
+
+    @torch.no_grad()
+    def fisher_samples(self, x: Tensor, generator: torch.Generator) -> list[FisherSample]:
+        """Return what the Fisher information of the networks' linear layers is estimated from.
+
+        One h ~ q(h | x) an image; the labels of each conditional layer are drawn from that layer.
+
+        Args:
+            x: Binary images, [B, D].
+            generator: Source of latents and labels.
+        """
+        passage = self.passage(x, self.draw_noise(1, len(x), generator))
+        layers, traces = (*self.recognition, *self.generative), (*passage.q, *passage.p)
+        found: list[FisherSample] = []
+        for layer, trace in zip(layers, traces, strict=True):
+            if hasattr(layer, "fisher_samples"):
+                found += layer.fisher_samples(trace, generator)
+        return found
 
     @torch.no_grad()
     def posterior_means(self, x: Tensor) -> Tensor:

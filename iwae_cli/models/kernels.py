@@ -68,15 +68,24 @@ def pull_tanh_layers(
         of_inputs: Whether the gradient of the inputs is asked for.
         row_weights: What each row counts in the gradients of the parameters, [R, 1]; None for one.
     """
-    activations, weights = trace
+    signals = backward_signals(trace, grad)
     found: list[Tensor] = []
-    for index in reversed(range(len(weights))):
-        grad = torch.ops.aten.tanh_backward(grad, activations[index + 1])
-        own = grad if row_weights is None else grad * row_weights
-        found = [sum_of_outer_products(own, activations[index]), own.sum(0), *found]
-        if index or of_inputs:
-            grad = product(grad, weights[index].T, None)
-    return Pulled(found, grad if of_inputs else grad.new_empty(0))
+    for activation, signal in zip(trace.activations, signals, strict=False):
+        own = signal if row_weights is None else signal * row_weights
+        found += [sum_of_outer_products(own, activation), own.sum(0)]
+    if not of_inputs:
+        return Pulled(found, grad.new_empty(0))
+    return Pulled(found, product(signals[0], trace.weights[0].T, None) if signals else grad)
+
+
+def backward_signals(trace: Trace, grad: Tensor) -> list[Tensor]:
+    """Return the gradients in W h + b of each tanh layer, [R, n'], for that of the features."""
+    signals: list[Tensor] = []
+    for index in reversed(range(len(trace.weights))):
+        signals.insert(0, torch.ops.aten.tanh_backward(grad, trace.activations[index + 1]))
+        if index:
+            grad = product(signals[0], trace.weights[index].T, None)
+    return signals
 
 
 def sum_of_softplus(t: Tensor) -> Tensor:

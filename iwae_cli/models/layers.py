@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.kernels import (
     BernoulliTrace,
     Pulled,
     Trace,
+    backward_signals,
     bernoulli_log_density,
     pull_bernoulli_log_density,
     pull_tanh_layers,
@@ -59,6 +61,12 @@ def log_standard_normal(h: Tensor) -> Tensor:
     return torch.rsub(h.square().sum(-1), -0.5 * h.shape[-1] * LOG_2_PI, alpha=0.5)
 
 
+def normal_like(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    """Return standard normal numbers of the shape, type and device of a tensor."""
+    shape, device, dtype = tensor.shape, tensor.device, tensor.dtype
+    return torch.randn(shape, generator=generator, device=device, dtype=dtype)
+
+
 def linear(n_in: int, n_out: int) -> nn.Linear:
     """Return a linear layer whose parameters are not yet drawn."""
     layer: nn.Linear = skip_init(nn.Linear, n_in, n_out)
@@ -86,6 +94,18 @@ class TanhNetwork(nn.Sequential):
         wide = inputs.numel() >= MANY_ROWS * inputs.shape[-1]
         dtype = self.products if self.products and wide else inputs.dtype
         return tanh_layers(inputs, parameters_of(self), dtype)
+
+    def fisher_samples(self, trace: Trace, grad: Tensor) -> list[FisherSample]:
+        """Return what the Fisher information of each layer is estimated from.
+
+        Args:
+            trace: Of `forward`.
+            grad: Derivative of the log density of the labels in the features, [R, n].
+        """
+        signals = backward_signals(trace, grad.to(trace.features.dtype))
+        layers = [layer for layer in self if isinstance(layer, nn.Linear)]
+        parts = zip(layers, trace.activations, signals, strict=False)
+        return [FisherSample(layer.weight, inputs, signal) for layer, inputs, signal in parts]
 
 
 def parameters_of(layers: Iterable[nn.Module]) -> list[Tensor]:
@@ -174,6 +194,29 @@ class GaussianLayer(nn.Module):
         parameters = *network.parameters, last[0], last[2], last[1], last[3]
         return Pulled([p.to(rows.dtype) for p in parameters], network.inputs.to(rows.dtype))
 
+    def fisher_samples(
+        self, trace: GaussianTrace, generator: torch.Generator
+    ) -> list[FisherSample]:
+        """Return what the Fisher information of each linear layer is estimated from.
+
+        The labels are h = mean + std * noise, whose log density has the derivatives noise / std in
+        the mean and noise^2 - 1 in log_std.
+
+        Args:
+            trace: Of `forward`.
+            generator: Source of the labels.
+        """
+        precision = torch.exp(-trace.gaussian.log_std).flatten(0, -2)
+        noise = normal_like(precision, generator)
+        slopes = torch.cat([noise * precision, noise.square() - 1], dim=-1)
+        found = self.network.fisher_samples(trace.network, product(slopes, trace.heads.T, None))
+        for head, squares in (
+            (self.mean, precision.square()),
+            (self.log_std, torch.full_like(noise, 2.0)),
+        ):
+            found.append(FisherSample(head.weight, trace.features, squares, squares=True))
+        return found
+
     def pull_slopes(
         self, trace: GaussianTrace, slopes: Gaussian, a: Tensor, b: Tensor | None
     ) -> Pulled:
@@ -245,3 +288,26 @@ class BernoulliLayer(nn.Module):
             )
             grad_h = network.inputs * b.reshape(-1, 1).neg()
         return Pulled([p.to(a.dtype) for p in network.parameters + last.parameters], grad_h)
+
+    def fisher_samples(
+        self, trace: BernoulliLayerTrace, generator: torch.Generator
+    ) -> list[FisherSample]:
+        """Return what the Fisher information of each linear layer is estimated from.
+
+        The labels are drawn from p(x | h); their log density has the derivative x - p in a logit,
+        of mean square p (1 - p).
+
+        Args:
+            trace: Of `log_density`.
+            generator: Source of the labels.
+        """
+        error = trace.density.residual.to(self.logits.weight.dtype)
+        p = torch.where(error < 0, error + 1, error)  # the residual is sigmoid(l) - x
+        uniform = torch.rand(p.shape, generator=generator, device=p.device, dtype=p.dtype)
+        slopes = uniform.lt(p).to(p.dtype).sub_(p).to(trace.density.weight.dtype)
+        found = self.network.fisher_samples(
+            trace.network, product(slopes, trace.density.weight.T, None)
+        )
+        squares = p * (1 - p)
+        features = trace.network.features
+        return [*found, FisherSample(self.logits.weight, features, squares, squares=True)]
