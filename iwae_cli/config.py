@@ -105,7 +105,7 @@ class Config:
     arch: Arch = field(default_factory=Arch)
     dataset: Component = field(default_factory=lambda: {"name": "mnist"})
     objective: Component = field(default_factory=lambda: {"name": "iwae"})
-    optimizer: Component = field(default_factory=lambda: {"name": "paper"})
+    optimizer: Component = field(default_factory=lambda: {"name": "kfac"})
     k: int = 50
     seed: int = 0
     precision: str = "auto"

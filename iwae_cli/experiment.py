@@ -20,10 +20,12 @@ from iwae_cli.environment import describe_environment, numerics
 from iwae_cli.errors import CheckpointError
 from iwae_cli.judgement import active_units, evaluate
 from iwae_cli.models.iwae import IWAE
+from iwae_cli.optimizers.kfac import KFAC
 from iwae_cli.prepare import Run, prepare, validate
 from iwae_cli.randomness import derived_seed
+from iwae_cli.recipes import Kfac
 from iwae_cli.run_folder import newest_run
-from iwae_cli.run_log import hints, log_file
+from iwae_cli.run_log import hints, log_file, say_if_long
 from iwae_cli.trained import load_model, load_parameters
 from iwae_cli.training import Trainer
 
@@ -128,6 +130,11 @@ def train(run: Run, *, wait: bool) -> RunResult:
 def train_locked(trainer: Trainer, run: Run) -> None:
     """Train in a folder that this process holds, and save as the config says."""
     log.info("%s %s", "resuming" if trainer.steps else "training", run.folder.path)
+    if not trainer.steps:
+        say_of_former_default(run)
+    if isinstance(trainer.optimizer, KFAC) and trainer.optimizer.others:
+        others = ", ".join(trainer.optimizer.others)
+        log.info("parameters outside linear layers follow Adam: %s", others)
     run.folder.write_config(run.plain)
     environment = describe_environment(run.dataset, run.device)
     environment |= {"identity": run.identity, "total_passes": trainer.recipe.total_passes}
@@ -138,7 +145,23 @@ def train_locked(trainer: Trainer, run: Run) -> None:
         on_pass=run.folder.append_metrics,
         checkpoint_seconds=run.settings.checkpoint_seconds,
         validate_passes=run.settings.validate_passes,
+        on_forecast=lambda seconds: say_if_long(seconds, run.components.recipe.name),
     )
+
+
+def say_of_former_default(run: Run) -> None:
+    """Log how to go on with an unfinished run that the same command started in version 0.2."""
+    if run.components.recipe != Kfac():
+        return
+    former = prepare(dataclasses.replace(run.settings, optimizer={"name": "paper"}))
+    if not former.folder.checkpoint.exists():
+        return
+    done = checkpoint.load(former.folder.checkpoint)["training"]["pass_index"]
+    if done < former.components.recipe.total_passes:
+        log.info(
+            "the unfinished run %s of the former default goes on with optimizer=paper",
+            former.folder.path,
+        )
 
 
 def content_of(trainer: Trainer, run: Run) -> dict[str, Any]:

@@ -230,8 +230,8 @@ class Kfac(Recipe):
     """Natural gradient with Kronecker factors, a rate that falls in a straight line, k that grows.
 
     Attributes:
-        learning_rate: Length of a step of one network in the Fisher metric. It belongs to the
-            batch size: 0.01 times the root of it.
+        learning_rate: Length of a step of one network in the Fisher metric, with 400 images; it is
+            scaled by the root of the batch size.
         end_rate: What share of the rate is left at the end; 1 keeps it constant.
         encoder_rate: What the rate of the recognition network is multiplied by.
         adam_rate: Largest learning rate of parameters outside linear layers, which follow Adam.
@@ -286,9 +286,14 @@ class Kfac(Recipe):
         return self.passes
 
     @property
+    def largest_rate(self) -> float:
+        """The first learning rate, at this batch size."""
+        return self.learning_rate * math.sqrt(self.batch_size / 400)
+
+    @property
     def rates(self) -> LearningRate:
         """A straight line."""
-        return Linear(self.learning_rate, self.passes, self.end_rate)
+        return Linear(self.largest_rate, self.passes, self.end_rate)
 
     @property
     def growth(self) -> KGrowth:
@@ -302,7 +307,7 @@ class Kfac(Recipe):
             images=images,
             dynamic=dynamic,
             encoder_rate=self.encoder_rate,
-            adam_rate=self.adam_rate / self.learning_rate,
+            adam_rate=self.adam_rate / self.largest_rate,
             momentum=self.momentum,
             damping=self.damping,
             decay=self.decay,

@@ -5,9 +5,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from iwae_cli.errors import IwaeError, NonFiniteError, Stopped
+from iwae_cli.progress import clock
 from iwae_cli.run_folder import RunFolder
 
 log = logging.getLogger("iwae")
+LONG_SECONDS = 600.0
+
+
+def say_if_long(seconds: float, optimizer: str) -> None:
+    """Log how long a run will take if that is more than ten minutes, and what is faster.
+
+    Args:
+        seconds: That are left.
+        optimizer: Name of the recipe.
+    """
+    if seconds < LONG_SECONDS:
+        return
+    faster = "" if optimizer == "kfac" else "; optimizer=kfac, the default, takes minutes"
+    log.info("this run will take about %s on this machine%s", clock(seconds), faster)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The training loop: batches, binarisation, schedule, progress, stop and resume."""
+"""The training loop: batches, binarisation, recipe, progress, stop and resume."""
 
 import math
 import signal
@@ -22,6 +22,8 @@ from iwae_cli.update import Update, update_of
 # An image costs about as much as this many of its samples: batch, binarisation, first layer.
 IMAGE_COST = 4
 VALIDATION_BATCH = 100
+# Time after which a run knows how long it will take.
+FORECAST_SECONDS = 5.0
 # Steps between two looks at the bound on a GPU, which has to be waited for.
 CHECK_STEPS = 100
 
@@ -33,7 +35,7 @@ class Trainer:
         model: On the device of `train`.
         objective: The estimator.
         recipe: Optimiser, batch size, passes, learning rate and growth of k.
-        k: Samples an image at the end of the schedule.
+        k: Samples an image at the end of training.
         seed: Of the order of images, the binarisation and the noise.
         train: Training images in [0, 1], [N, D].
         valid: Held-out images, [N', D]; may have no rows.
@@ -77,7 +79,7 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether all passes of the schedule are done."""
+        """Whether all passes are done."""
         return self.pass_index >= self.recipe.total_passes
 
     def state(self) -> dict[str, Any]:
@@ -155,25 +157,28 @@ class Trainer:
         on_pass: Callable[[Metrics], None],
         checkpoint_seconds: float,
         validate_passes: int,
+        on_forecast: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """Train to the end of the schedule.
+        """Train to the end of the recipe.
 
         Args:
             save: Called every `checkpoint_seconds`, at the end, and when a signal stops training.
             on_pass: Called with the metrics of each finished pass.
             checkpoint_seconds: Time between two checkpoints.
             validate_passes: Passes between two validation bounds; 0 for none.
+            on_forecast: Called once, after some seconds, with the seconds that are left.
 
         Raises:
             Stopped: SIGINT or SIGTERM arrived; the current step was ended and saved.
             NonFiniteError: The bound or a parameter became NaN or infinite.
         """
-        last_save = last = time.monotonic()
+        start = last_save = last = time.monotonic()
         work = [self._work_of_pass(i) for i in range(self.recipe.total_passes)]
-        done = sum(work[: self.pass_index]) + self._work_in_pass()
+        before = sum(work[: self.pass_index]) + self._work_in_pass()
+        forecast = False
         with (
             StopSignals() as signals,
-            ProgressReport("train", total=sum(work), done=done) as report,
+            ProgressReport("train", total=sum(work), done=before) as report,
         ):
             while not self.finished:
                 self.step()
@@ -182,6 +187,10 @@ class Trainer:
                 if report.due():
                     done = sum(work[: self.pass_index]) + self._work_in_pass()
                     report.update(done, self._describe())
+                if not forecast and now - start >= FORECAST_SECONDS:
+                    forecast = True
+                    done = sum(work[: self.pass_index]) + self._work_in_pass()
+                    on_forecast((sum(work) - done) * (now - start) / (done - before))
                 if self.step_in_pass == self.steps_per_pass:
                     on_pass(self._finish_pass(validate_passes))
                     last = time.monotonic()

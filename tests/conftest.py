@@ -86,6 +86,7 @@ def tiny_run(*overrides: str) -> Sequence[str]:
         "arch.hidden=[[8]]",
         "k=2",
         "threads=1",
+        "optimizer=paper",
         "optimizer.stages=1",
         *overrides,
     )

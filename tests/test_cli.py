@@ -179,7 +179,7 @@ def test_data_describes_a_source_with_options() -> None:
         ("iwae train arch=", ["arch=one_layer", "arch=two_latents", "arch=two_layer"]),
         ("iwae train arch=two_la", ["arch=two_latents", "arch=two_layer"]),
         ("iwae train opt", ["optimizer.", "optimizer="]),
-        ("iwae train optimizer.st", ["optimizer.stages="]),
+        ("iwae train optimizer=paper optimizer.st", ["optimizer.stages="]),
         ("iwae train optimizer=fast optimizer.pa", ["optimizer.passes="]),
         ("iwae train -m k=1,5 objective=va", ["objective=vae"]),
         ("iwae train arch =", ["one_layer", "two_latents", "two_layer"]),  # as bash splits words

@@ -12,7 +12,7 @@ from conftest import settings
 from omegaconf import OmegaConf
 
 import iwae_cli
-from iwae_cli import checkpoint, config, experiment
+from iwae_cli import checkpoint, config, experiment, run_log
 from iwae_cli.components import precision_of
 from iwae_cli.errors import (
     CheckpointError,
@@ -20,7 +20,7 @@ from iwae_cli.errors import (
     DataError,
     NonFiniteError,
 )
-from iwae_cli.prepare import prepare
+from iwae_cli.prepare import Run, prepare
 
 
 def test_a_run_leaves_its_files_in_a_folder_named_by_what_it_is(trained: Path) -> None:
@@ -75,6 +75,49 @@ def test_identity_changes_with_what_is_computed_and_not_with_where() -> None:
     assert len(found | {run.identity}) == len(other) + 1
     smaller = dataclasses.replace(run.dataset, train=run.dataset.train[:-1])
     assert dataclasses.replace(run, dataset=smaller).identity != run.identity
+
+
+def test_the_default_says_how_to_go_on_with_an_unfinished_run_of_the_former_default(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    former = prepare(settings(tmp_path, optimizer={"name": "paper"}))
+    content = new_content(former)
+    former.folder.path.mkdir(parents=True)
+    checkpoint.save(former.folder.checkpoint, content)
+    changed = {"name": "kfac", "passes": 1}
+    for optimizer, said in (({"name": "kfac"}, True), (changed, False)):
+        run = prepare(settings(tmp_path, optimizer=optimizer))
+        caplog.clear()
+        with caplog.at_level("INFO", logger="iwae"):
+            experiment.say_of_former_default(run)
+        assert (f"{former.folder.path} of the former default" in caplog.text) == said
+        assert ("goes on with optimizer=paper" in caplog.text) == said
+
+
+def new_content(run: Run) -> dict[str, Any]:
+    """Return the checkpoint of a run that has just begun."""
+    return experiment.content_of(experiment.new_trainer(run), run)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "optimizer", "said"),
+    [
+        (599, "paper", ""),
+        (
+            7200,
+            "paper",
+            "about 2:00:00 on this machine; optimizer=kfac, the default, takes minutes",
+        ),
+        (660, "kfac", "this run will take about 11:00 on this machine\n"),
+    ],
+)
+def test_a_run_of_more_than_ten_minutes_says_so_with_the_faster_choice(
+    caplog: pytest.LogCaptureFixture, seconds: float, optimizer: str, said: str
+) -> None:
+    with caplog.at_level("INFO", logger="iwae"):
+        run_log.say_if_long(seconds, optimizer)
+    assert said in caplog.text
+    assert bool(caplog.text) == bool(said)
 
 
 def test_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:

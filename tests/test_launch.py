@@ -83,7 +83,7 @@ def fake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     [
         (["kk=5"], ["'kk'", "did you mean 'k'"]),
         (["sede=1"], ["did you mean 'seed'"]),
-        (["stages=3"], ["did you mean 'optimizer.stages'"]),
+        (["passes=3"], ["did you mean 'optimizer.passes'"]),
         (["optimizer=fast", "optimizer.pases=3"], ["did you mean 'optimizer.passes'"]),
         (["arhc=two_layer"], ["did you mean 'arch'"]),
         (["+kk=5"], ["'kk'", "did you mean 'k'"]),
