@@ -27,6 +27,7 @@ ORDER = [
     "models.layers",
     "models.gradients",
     "models.row_lottery",
+    "models.cores",
     "models.iwae",
     "objectives",
     "adam",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from iwae_cli.config import Arch
-from iwae_cli.models import row_lottery
+from iwae_cli.models import cores, row_lottery
 from iwae_cli.models.gradients import Passage, pull_model
 from iwae_cli.models.importance import ImportanceSample, Objective, Weights
 from iwae_cli.models.layers import (
@@ -261,8 +261,14 @@ class IWAE(nn.Module):
             first: q(h_1 | x), of [B, H].
             noise: Standard normal noise of each stochastic layer, [k, B, H].
         """
-        latents, log_q = self.draw_latents(first, noise)
-        return self.log_p_x_and_h(x, latents) - log_q
+
+        def of_images(part: slice) -> Tensor:
+            own = Gaussian(first.mean[part], first.log_std[part])
+            latents, log_q = self.draw_latents(own, [epsilon[:, part] for epsilon in noise])
+            return self.log_p_x_and_h(x[part], latents) - log_q
+
+        pieces = cores.pieces_of(len(x), len(noise[0]), x.device)
+        return torch.cat(cores.side_by_side(of_images, pieces), dim=1)
 
     def passage_of(
         self,
