@@ -1,5 +1,6 @@
 """What is timed: a training step and an evaluation of each program, on the same random images."""
 
+import dataclasses
 from collections.abc import Callable
 from importlib.util import find_spec
 
@@ -15,6 +16,7 @@ from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.recipes import Paper
 from iwae_cli.training import Trainer
+from iwae_cli.update import Update
 
 Step = Callable[[], object]
 ROWS = 2500  # samples that the others decode at once in an evaluation
@@ -37,7 +39,13 @@ def new_model(images: Tensor, precision: str) -> IWAE:
 
 
 def our_step(
-    k: int, batch: int, device: torch.device, *, precision: str, objective: str = "iwae"
+    k: int,
+    batch: int,
+    device: torch.device,
+    *,
+    precision: str,
+    objective: str = "iwae",
+    all_rows: bool = True,
 ) -> Step:
     """Return our training step: minibatch, binarisation, noise, gradient, optimiser."""
     images = grey_images(20 * batch, device)
@@ -51,6 +59,8 @@ def our_step(
         valid=images[:0],
         dynamic=True,
     )
+    if isinstance(trainer.update, Update):
+        trainer.update = dataclasses.replace(trainer.update, all_rows=all_rows)
 
     def step() -> None:
         trainer.step_in_pass %= trainer.steps_per_pass

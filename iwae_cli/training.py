@@ -66,7 +66,14 @@ class Trainer:
         self._bounds = torch.zeros((), dtype=torch.float64, device=train.device)
         self.seconds = 0.0
         self.update = update_of(
-            Update(model, self.optimizer, self.generator, recipe.reduction, dynamic),
+            Update(
+                model,
+                self.optimizer,
+                self.generator,
+                recipe.reduction,
+                dynamic,
+                recipe.all_rows,
+            ),
             capturable=recipe.capturable,
             objective=objective,
         )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from iwae_cli.models.importance import Objective
-from iwae_cli.models.iwae import IWAE, Reduction
+from iwae_cli.models.iwae import IWAE, Reduction, uniform_shape
 from iwae_cli.optimizers.kfac import KFAC
 from iwae_cli.randomness import binarise
 
@@ -32,6 +32,8 @@ class Update:
         generator: Of binarisation and noise; on the same device.
         reduction: Of the losses of a minibatch.
         dynamic: Whether images are binarised anew at every use.
+        all_rows: Whether every sample takes part in the backward pass; else those that the
+            lottery of `models.row_lottery` keeps.
     """
 
     model: IWAE
@@ -39,6 +41,7 @@ class Update:
     generator: torch.Generator
     reduction: Reduction
     dynamic: bool
+    all_rows: bool = True
 
     @cached_property
     def parameters(self) -> list[nn.Parameter]:
@@ -56,11 +59,16 @@ class Update:
         x = binarise(grey, self.generator) if self.dynamic else grey
         noise = self.model.draw_noise(k, len(x), self.generator)
         uniform = None
-        if objective.one_sample:
-            uniform = torch.rand(len(x), generator=self.generator, device=x.device)
+        if shape := uniform_shape(objective, k=k, images=len(x), all_rows=self.all_rows):
+            uniform = torch.rand(shape, generator=self.generator, device=x.device)
         with torch.inference_mode():  # spares small networks a twentieth of their time
             found = self.model.gradients(
-                x, noise, objective, uniform=uniform, reduction=self.reduction
+                x,
+                noise,
+                objective,
+                all_rows=self.all_rows,
+                uniform=uniform,
+                reduction=self.reduction,
             )
         for parameter, gradient in zip(self.parameters, found.parameters, strict=True):
             parameter.grad = gradient

@@ -68,7 +68,7 @@ def test_decoder_gradient_of_one_sample_has_the_expectation_of_iwae(arch: str) -
 class RescaledOnThePath(IWAE):
     """The mistake: gradients are rescaled on the latents themselves, also on the way h1 -> h2."""
 
-    def gradients(self, x, noise, objective, *, uniform=None, reduction="mean"):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def gradients(self, x, noise, objective, **_):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201
         """Follow dreg with one hook on each layer's latents."""
         latents: list[Tensor] = []
         log_q = torch.zeros((), dtype=x.dtype)

@@ -25,6 +25,9 @@ class Passage(NamedTuple):
         latents: Samples of each stochastic layer, [k, B, H].
         q: What the recognition network's layers left behind, from the image upwards.
         p: What the generative network's layers left behind, from the image upwards.
+        images: Index of the image of each row, [R], where k = 1 and rows share their images'
+            first recognition layer, which ran for each of the images once; None where there are
+            k rows of every image.
     """
 
     log_w: Tensor
@@ -32,6 +35,7 @@ class Passage(NamedTuple):
     latents: Sequence[Tensor]
     q: Tape
     p: Tape
+    images: Tensor | None = None
 
 
 def pull_model(
@@ -104,8 +108,9 @@ def pull_recognition(
     found: list[Tensor] = []
     for index in reversed(range(len(layers))):
         layer, trace, noise = layers[index], passage.q[index], passage.noise[index]
-        along = path_gradient(trace.gaussian, noise, flows[index], b)
-        held = None if score is None else score_gradient(trace.gaussian, noise, score)
+        images = passage.images if index == 0 else None
+        along = path_gradient(trace.gaussian, noise, flows[index], b, images)
+        held = None if score is None else score_gradient(trace.gaussian, noise, score, images)
         if index == 0 and held is not None:  # nothing below it: both in one
             along, held = Gaussian(along.mean + held.mean, along.log_std + held.log_std), None
         pulled = layer.pull(trace, along, of_inputs=index > 0)
@@ -119,7 +124,9 @@ def pull_recognition(
     return found
 
 
-def path_gradient(q: Gaussian, noise: Tensor, flow: Tensor, b: Tensor) -> Gaussian:
+def path_gradient(
+    q: Gaussian, noise: Tensor, flow: Tensor, b: Tensor, images: Tensor | None = None
+) -> Gaussian:
     """Return the gradients in mean and log_std through h = mean + std * noise and log q there.
 
     They add up over the samples where those share one Gaussian.
@@ -129,20 +136,32 @@ def path_gradient(q: Gaussian, noise: Tensor, flow: Tensor, b: Tensor) -> Gaussi
         noise: [k, B, H].
         flow: Gradient in h, [k, B, H].
         b: What -log q at constant noise counts, [k, B].
+        images: See `Passage`; q is of [B, H] and the others are of [1, R] then.
     """
     shape = q.mean.shape
-    log_std = (flow * noise).sum_to_size(shape) * q.log_std.exp()
-    return Gaussian(flow.sum_to_size(shape), log_std + b.unsqueeze(-1).sum_to_size(*shape[:-1], 1))
+    log_std = added_up(flow * noise, shape, images) * q.log_std.exp()
+    counts = added_up(b.unsqueeze(-1), (*shape[:-1], 1), images)
+    return Gaussian(added_up(flow, shape, images), log_std + counts)
 
 
-def score_gradient(q: Gaussian, noise: Tensor, weights: Tensor) -> Gaussian:
+def score_gradient(
+    q: Gaussian, noise: Tensor, weights: Tensor, images: Tensor | None = None
+) -> Gaussian:
     """Return the gradients in mean and log_std of log q at constant h = mean + std * noise.
 
     Args:
         q: Of [B, H], one for all samples, or [k, B, H].
         noise: [k, B, H].
         weights: What each log density counts, [k, B].
+        images: See `Passage`; q is of [B, H] and the others are of [1, R] then.
     """
     shape, e = q.mean.shape, weights.unsqueeze(-1)
-    mean = (e * noise).sum_to_size(shape) / q.log_std.exp()
-    return Gaussian(mean, (e * (noise.square() - 1)).sum_to_size(shape))
+    mean = added_up(e * noise, shape, images) / q.log_std.exp()
+    return Gaussian(mean, added_up(e * (noise.square() - 1), shape, images))
+
+
+def added_up(rows: Tensor, shape: Sequence[int], images: Tensor | None) -> Tensor:
+    """Return the sums of `rows` [k, B, H] over the samples that share a place in `shape`."""
+    if images is None:
+        return rows.sum_to_size(*shape)
+    return rows.new_zeros(*shape).index_add_(0, images, rows[0])

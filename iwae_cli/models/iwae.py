@@ -1,18 +1,20 @@
 """The hierarchical model: densities, samples, and the gradients of an objective."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from iwae_cli.config import Arch
+from iwae_cli.models import cores, row_lottery
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.gradients import Passage, pull_model
-from iwae_cli.models.importance import ImportanceSample, Objective, Weights, drawn_by_weight
+from iwae_cli.models.importance import ImportanceSample, Objective, Weights
 from iwae_cli.models.layers import (
     BernoulliLayer,
+    Gaussian,
     GaussianLayer,
     TanhNetwork,
     Tape,
@@ -145,14 +147,25 @@ class IWAE(nn.Module):
             noise: Standard normal noise of each stochastic layer, [k, B, H].
             tape: What each layer's `pull` will need is added to it, from the image upwards.
         """
-        latents: list[Tensor] = []
-        log_q: Tensor = x.new_zeros(())
-        below = x
-        for layer, epsilon in zip(self.recognition, noise, strict=True):
-            q = layer(below, tape)
-            below = q.transform(epsilon)
+        return self.draw_latents(self.recognition[0](x, tape), noise, tape)
+
+    def draw_latents(
+        self, first: Gaussian, noise: Sequence[Tensor], tape: Tape | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """Return what `recognise` does, given the first layer's q(h_1 | x).
+
+        Args:
+            first: Of [B, H], one for all samples of an image, or [k, B, H].
+            noise: Standard normal noise of each stochastic layer, [k, B, H].
+            tape: What the `pull` of each further layer will need is added to it.
+        """
+        q = first
+        latents = [q.transform(noise[0])]
+        log_q = q.log_density_at_noise(noise[0])
+        for layer, epsilon in zip(self.recognition[1:], noise[1:], strict=True):
+            q = layer(latents[-1], tape)
+            latents.append(q.transform(epsilon))
             log_q = log_q + q.log_density_at_noise(epsilon)
-            latents.append(below)
         return latents, log_q
 
     def log_p_x_and_h(
@@ -203,7 +216,9 @@ class IWAE(nn.Module):
         noise: Sequence[Tensor],
         objective: Objective,
         *,
+        all_rows: bool = True,
         uniform: Tensor | None = None,
+        capacity: int | None = None,
         reduction: Reduction = "mean",
     ) -> Gradients:
         """Return the gradient of the loss in each parameter, and the bound.
@@ -212,23 +227,73 @@ class IWAE(nn.Module):
             x: Binary images, [B, D].
             noise: Standard normal noise of each stochastic layer, [k, B, H].
             objective: Gives the weights (a, b, c), see `models.gradients`, and the bound.
-            uniform: Uniform random numbers in [0, 1), [B], for an objective with `one_sample`.
+            all_rows: Whether every sample takes part in the backward pass; else those that
+                `models.row_lottery` keeps. One that is alone always does.
+            uniform: Uniform random numbers in [0, 1), of the shape that `uniform_shape` tells.
+            capacity: Rows to keep, for shapes that do not depend on the data.
             reduction: `mean` or `sum` of the losses of the B images.
         """
         scale = -1.0 / x.shape[0] if reduction == "mean" else -1.0
-        if objective.one_sample:
-            assert uniform is not None
-            log_w = self.importance_sample(x, noise).log_w
-            chosen, images = drawn_by_weight(log_w, uniform), torch.arange(len(x), device=x.device)
-            passage = self.passage(x, [epsilon[chosen, images].unsqueeze(0) for epsilon in noise])
-            weights = Weights.of_total_derivative(torch.ones_like(passage.log_w))
-        else:
+        k, images = noise[0].shape[:2]
+        if uniform_shape(objective, k=k, images=images, all_rows=all_rows) is None:
             passage = self.passage(x, noise)
             log_w = passage.log_w
-            weights = objective.weights(log_w)
-        found = self.pull(passage, weights.times(scale))
+            found = self.pull(passage, objective.weights(log_w).times(scale))
+        else:
+            assert uniform is not None
+            tape: Tape = []
+            first = self.recognition[0](x, tape)
+            log_w = self.log_weights(x, first, noise)
+            if objective.one_sample:
+                kept = row_lottery.draw_one(log_w, uniform)
+            else:
+                kept = row_lottery.draw(objective.weights(log_w), uniform, capacity=capacity)
+            passage = self.passage_of(kept, x, first, noise, tape)
+            weights = kept.weights.times(scale)
+            found = pull_model(list(self.recognition), list(self.generative), passage, weights)
         # fused optimisers read memory from its start, whatever the strides say
         return Gradients(objective.bound(log_w), [grad.contiguous() for grad in found])
+
+    def log_weights(self, x: Tensor, first: Gaussian, noise: Sequence[Tensor]) -> Tensor:
+        """Return log w, nats, [k, B], and keep nothing else.
+
+        Args:
+            x: Binary images, [B, D].
+            first: q(h_1 | x), of [B, H].
+            noise: Standard normal noise of each stochastic layer, [k, B, H].
+        """
+
+        def of_images(part: slice) -> Tensor:
+            own = Gaussian(first.mean[part], first.log_std[part])
+            latents, log_q = self.draw_latents(own, [epsilon[:, part] for epsilon in noise])
+            return self.log_p_x_and_h(x[part], latents) - log_q
+
+        pieces = cores.pieces_of(len(x), len(noise[0]), x.device)
+        return torch.cat(cores.side_by_side(of_images, pieces), dim=1)
+
+    def passage_of(
+        self,
+        kept: row_lottery.KeptRows,
+        x: Tensor,
+        first: Gaussian,
+        noise: Sequence[Tensor],
+        tape: Tape,
+    ) -> Passage:
+        """Return a forward pass of some of the samples, for `pull`.
+
+        Args:
+            kept: Those samples.
+            x: Binary images, [B, D].
+            first: q(h_1 | x), of [B, H].
+            noise: Standard normal noise of each stochastic layer, [k, B, H].
+            tape: What the first recognition layer left behind.
+        """
+        own = [kept.of(epsilon) for epsilon in noise]
+        q, p = [*tape], list[Any]()
+        gathered = Gaussian(first.mean[kept.images], first.log_std[kept.images])
+        latents, log_q = self.draw_latents(gathered, own, q)
+        log_p = self.log_p_x_and_h(x[kept.images], latents, p)
+        return Passage(log_p - log_q, own, latents, q, p, kept.images)
 
     def passage(self, x: Tensor, noise: Sequence[Tensor]) -> Passage:
         """Return a forward pass, for `pull`, of images [B, D] with noise [k, B, H] a layer."""
@@ -281,3 +346,19 @@ class IWAE(nn.Module):
     def posterior_means(self, x: Tensor) -> Tensor:
         """Return E_q[h_1 | x], the mean of the first stochastic layer, [N, H], for `x` [N, D]."""
         return cast(Tensor, self.recognition[0](x).mean)
+
+
+def uniform_shape(
+    objective: Objective, *, k: int, images: int, all_rows: bool
+) -> tuple[int, ...] | None:
+    """Return the shape of the uniform numbers that `IWAE.gradients` needs, None for none.
+
+    Args:
+        objective: With `one_sample` it needs one an image.
+        k: Samples an image.
+        images: Their number, B.
+        all_rows: Whether there is no lottery; else it needs one a sample, but for k = 1.
+    """
+    if objective.one_sample:
+        return (images,)
+    return None if all_rows or k == 1 else (k, images)

@@ -7,6 +7,9 @@ biases of layers come one after another.
 """
 
 from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -135,6 +138,9 @@ def bernoulli_log_density(
         The log density, [k, B], and a trace if `keep`.
     """
     weight, bias = weight.to(features.dtype), bias.to(features.dtype)
+    if not keep and in_one_pass(features):
+        logits = product(features.flatten(0, 1), weight, bias).unflatten(0, features.shape[:2])
+        return one_pass().bernoulli_log_densities(logits, x), None
     sign = torch.rsub(x, 1, alpha=2).to(torch.promote_types(weight.dtype, torch.float32))
     alone = len(x) == 1 and not keep
     if alone:  # one image's signs go into the layer, [D, n] and not [k, D]
@@ -149,6 +155,18 @@ def bernoulli_log_density(
     # sigmoid(l) - x is sigmoid(t) with the sign of 1 - 2x
     residual = t.sigmoid_().mul_(sign).to(logits.dtype)
     return log_density, BernoulliTrace(residual.flatten(0, 1), weight)
+
+
+def in_one_pass(logits: Tensor) -> bool:
+    """Whether `bernoulli_kernel` can take the log density of these."""
+    known = logits.dtype == torch.bfloat16 or logits.dtype == torch.float32
+    return known and logits.device.type == "cpu" and unobserved()
+
+
+@cache
+def one_pass() -> ModuleType:
+    """Return `bernoulli_kernel`, which takes long to import and is needed on a processor alone."""
+    return import_module("iwae_cli.models.bernoulli_kernel")
 
 
 def widened(logits: Tensor) -> Tensor:

@@ -1,0 +1,179 @@
+"""The row lottery and the kernel behind it against gradients of all rows and against float64.
+
+Unbiasedness by the paired statistics of test_unbiasedness.py; its false-alarm rate holds.
+"""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from conftest import ARCHS, binary_images, tiny_model
+from torch import Tensor
+
+from iwae_cli import objectives
+from iwae_cli.evaluation.gradients import Moments
+from iwae_cli.models.importance import Objective, Weights, normalised_weights
+from iwae_cli.models.iwae import IWAE, Gradients
+from iwae_cli.models.row_lottery import MULTIPLE, draw, draw_one, keep_probabilities
+
+K, IMAGES, COPIES, BATCHES, PROJECTIONS, LIMIT = 6, 2, 100, 200, 8, 4.5
+NAMES = ["iwae", "dreg", "rws", "piwae", "stl", "vae"]
+
+
+def find(name: str) -> Objective:
+    return objectives.find(name)(**({"groups": 2} if name == "piwae" else {}))
+
+
+def peaked(arch: str) -> IWAE:
+    """Return a model whose weights differ as those of a trained one do."""
+    model = tiny_model(ARCHS[arch])
+    model.generative[0].get_parameter("logits.weight").data.mul_(6)
+    return model
+
+
+def numbers(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def flat(found: Gradients) -> Tensor:
+    return torch.cat([gradient.flatten() for gradient in found.parameters])
+
+
+def assert_same(found: Gradients, expected: Gradients) -> None:
+    torch.testing.assert_close(found.bound, expected.bound)
+    torch.testing.assert_close(flat(found), flat(expected))
+
+
+def in_a_lottery(
+    model: IWAE, x: Tensor, noise: Sequence[Tensor], name: str, uniform: Tensor, **options: int
+) -> Gradients:
+    return model.gradients(x, noise, find(name), all_rows=False, uniform=uniform, **options)
+
+
+@pytest.mark.parametrize("arch", ["one", "two"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("capacity", [None, 200], ids=["", "fixed capacity"])
+def test_gradient_of_the_kept_rows_has_the_expectation_of_all_rows(
+    name: str, arch: str, capacity: int | None
+) -> None:
+    model, generator = peaked(arch), torch.Generator().manual_seed(0)
+    x = binary_images(IMAGES).repeat(COPIES // IMAGES, 1)
+    options = {} if capacity is None else {"capacity": capacity}
+    differences = []
+    for _ in range(BATCHES):
+        noise = model.draw_noise(K, len(x), generator)
+        uniform = torch.rand(K, len(x), generator=generator, dtype=torch.float64)
+        found = in_a_lottery(model, x, noise, name, uniform, **options)
+        differences.append(flat(found) - flat(model.gradients(x, noise, find(name))))
+    stacked = torch.stack(differences)
+    if name == "vae" and capacity is None:
+        assert float(stacked.abs().max()) < 1e-12
+        return
+    directions = torch.randn(
+        stacked.shape[1], PROJECTIONS, generator=generator, dtype=torch.float64
+    )
+    projected = stacked @ directions
+    statistic = projected.mean(0) / (projected.std(0) / BATCHES**0.5)
+    assert float(projected.abs().max()) > 0
+    assert bool((statistic.abs() < LIMIT).all()), statistic
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_sample_and_rows_that_are_all_kept_give_the_gradient_of_all_rows(
+    model: IWAE, name: str
+) -> None:
+    x, generator = binary_images(5), torch.Generator().manual_seed(2)
+    noise = model.draw_noise(4, 5, generator)
+    alike = in_a_lottery(model, x, noise, "vae", numbers(4, 5))
+    assert_same(alike, model.gradients(x, noise, find("vae")))
+    if name == "piwae":  # needs two groups
+        return
+    alone = model.draw_noise(1, 5, generator)
+    found = model.gradients(x, alone, find(name), all_rows=False)
+    assert torch.equal(flat(found), flat(model.gradients(x, alone, find(name))))
+
+
+def test_a_sample_is_kept_as_often_as_its_largest_share_of_a_weight_says() -> None:
+    log_w = 3 * torch.randn(50, 40, generator=torch.Generator().manual_seed(0)).double()
+    w = normalised_weights(log_w)
+    two = Weights(w, w.square(), torch.zeros_like(w))
+    squares = w.square() / w.square().sum(0)
+    expected = (2 * 50 * torch.maximum(w, squares)).clamp(max=1)
+    torch.testing.assert_close(keep_probabilities(two, 2.0), expected.clamp(min=2**-24))
+    p = keep_probabilities(two)
+    kept = draw(two, numbers(50, 40))
+    assert len(kept.images) % MULTIPLE == 0
+    rows = kept.weights.a[0] != 0
+    expected_rows = numbers(50, 40) < p
+    assert int(rows.sum()) == int(expected_rows.sum())
+    assert bool(expected_rows[kept.samples, kept.images].all())
+    of = kept.samples, kept.images
+    torch.testing.assert_close(kept.weights.a[0], w[of] / p[of] * rows)
+    torch.testing.assert_close(kept.weights.b[0], w[of].square() / p[of] * rows)
+
+
+@pytest.mark.parametrize("capacity", [None, 64])
+def test_a_dropped_sample_may_be_infinite(capacity: int | None) -> None:
+    """All weights but one are zero, and what the others compute is not finite."""
+    w = torch.zeros(4, 3, dtype=torch.float64)
+    w[2] = 1
+    kept = draw(Weights.of_total_derivative(w), numbers(4, 3), capacity=capacity)
+    assert set(kept.samples.tolist()) == {2}
+    assert float(kept.weights.a.sum()) == 3
+    model, x = tiny_model(ARCHS["two"]), binary_images(3)
+    noise = model.draw_noise(4, 3, torch.Generator().manual_seed(2))
+    for epsilon in noise:
+        epsilon[:2], epsilon[3:] = torch.inf, 1e200
+    only = [epsilon[2:3] for epsilon in noise]
+    for name in ("iwae", "dreg", "rws"):
+        class_of = find(name)
+
+        class OfOne(type(class_of)):  # type: ignore[misc]
+            def weights(self, log_w: Tensor) -> Weights:
+                log_w = torch.full_like(log_w, -torch.inf).index_copy(
+                    0, torch.tensor([2]), log_w[2:3]
+                )
+                return super().weights(log_w)
+
+        found = model.gradients(x, noise, OfOne(), all_rows=False, uniform=numbers(4, 3))
+        expected = model.gradients(x, only, class_of)
+        torch.testing.assert_close(flat(found), flat(expected))
+
+
+def test_no_kept_row_gives_no_gradient() -> None:
+    model, x = tiny_model(ARCHS["one"]), binary_images(1)
+    noise = model.draw_noise(2, 1, torch.Generator().manual_seed(2))
+    uniform = torch.ones(2, 1, dtype=torch.float64)
+    kept = draw(Weights.of_total_derivative(torch.full((2, 1), 0.1).double()), uniform)
+    assert not bool(kept.weights.a.any())
+    assert flat(in_a_lottery(model, x, noise, "iwae", uniform)).isfinite().all()
+
+
+def test_the_sample_of_iwae_one_sample_counts_one() -> None:
+    log_w = torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]])
+    kept = draw_one(log_w, torch.rand(2))
+    assert kept.samples.tolist() == [0, 1]
+    assert torch.equal(kept.weights.b, torch.ones(1, 2))
+    assert kept.weights.total_derivative
+
+
+def test_rows_beyond_a_fixed_capacity_are_lost() -> None:
+    w = torch.full((4, 100), 0.25)
+    kept = draw(Weights.of_total_derivative(w), torch.zeros(4, 100), capacity=128)
+    assert kept.samples.shape == (128,)
+    assert torch.equal(kept.samples * 100 + kept.images, torch.arange(128))
+
+
+def test_variance_of_the_gradient_grows_by_less_than_a_twentieth() -> None:
+    """Weights as a trained model has them, with an effective sample size of 2.5 of 50."""
+    model, generator = peaked("one"), torch.Generator().manual_seed(0)
+    x = binary_images(8).repeat(4, 1)
+    for name in ("iwae", "dreg"):
+        ours, theirs = (Moments(sum(p.numel() for p in model.parameters())) for _ in range(2))
+        for _ in range(400):
+            noise = model.draw_noise(50, len(x), generator)
+            uniform = torch.rand(50, len(x), generator=generator, dtype=torch.float64)
+            ours.add(flat(in_a_lottery(model, x, noise, name, uniform)))
+            theirs.add(flat(model.gradients(x, noise, find(name))))
+        ratio = float(ours.variance.sum() / theirs.variance.sum())
+        assert ratio < 1.05, (name, ratio)
