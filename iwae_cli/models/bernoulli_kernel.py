@@ -103,16 +103,37 @@ def exp_of_minus(t: np.float32) -> np.float32:
     return found
 
 
-@compiled
-def log_densities(logits: NDArray[Any], x: NDArray[np.float32], found: NDArray[np.float32]) -> None:
-    """Fill `found` [K, B] with -sum_d softplus((1 - 2 x_d) l_d).
+@instructions
+def narrowed(_: object, value: types.Type, like: types.Type) -> tuple[object, Function]:
+    """Return a float32 as it is, or rounded to the bits of a bfloat16 where `like` is an int16."""
+    if like == types.float32:
+        return value(value, like), lambda _, __, ___, arguments: arguments[0]
 
-    softplus(t) = max(t, 0) + log(1 + exp(-|t|)); up to FACTORS pixels share one logarithm.
+    def generate(_: object, code: ir.IRBuilder, __: object, arguments: list[ir.Value]) -> ir.Value:
+        bits = code.bitcast(arguments[0], ir.IntType(32))
+        lowest = code.and_(code.lshr(bits, ir.Constant(bits.type, 16)), ir.Constant(bits.type, 1))
+        to_even = code.add(lowest, ir.Constant(bits.type, 0x7FFF))
+        rounded = code.lshr(code.add(bits, to_even), ir.Constant(bits.type, 16))
+        return code.trunc(rounded, ir.IntType(16))
+
+    return types.int16(types.float32, like), generate
+
+
+@compiled
+def fill(
+    logits: NDArray[Any], x: NDArray[np.float32], found: NDArray[np.float32], slopes: NDArray[Any]
+) -> None:
+    """Fill `found` [K, B] with log p(x | l), and `slopes`, unless it is empty, with sigmoid(l) - x.
+
+    log p = -sum_d softplus(t_d) for t = (1 - 2 x) l, and softplus(t) = max(t, 0) +
+    log(1 + exp(-|t|)); up to FACTORS pixels share one logarithm. sigmoid(l) - x is sigmoid(t)
+    with the sign of 1 - 2 x.
 
     Args:
         logits: l, [K, B, D], or [K, 1, D] for all images alike; float32, or int16 for bfloat16.
         x: Binary images, float32, [B, D].
         found: float32, [K, B].
+        slopes: Of the logits' type, [K, B, D], or [0, 0, 0].
     """
     samples, shared, pixels = logits.shape
     sums, products = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
@@ -122,18 +143,12 @@ def log_densities(logits: NDArray[Any], x: NDArray[np.float32], found: NDArray[n
             for first in range(0, pixels, FACTORS):
                 row = logits[k, b if shared > 1 else 0, first : first + FACTORS]
                 image = x[b, first : first + FACTORS]
-                whole = len(row) - len(row) % LANES
                 for i in range(LANES):
                     sums[i], products[i] = ZERO, ONE
-                for d in range(0, whole, LANES):
-                    for i in range(LANES):
-                        t = (ONE - TWO * image[d + i]) * widened(row[d + i])
-                        sums[i] += ZERO if t < ZERO else t
-                        products[i] += products[i] * exp_of_minus(abs(t))
-                for d in range(whole, len(row)):
-                    t = (ONE - TWO * image[d]) * widened(row[d])
-                    sums[d - whole] += ZERO if t < ZERO else t
-                    products[d - whole] += products[d - whole] * exp_of_minus(abs(t))
+                if len(slopes):
+                    add_with_slopes(row, image, sums, products, slopes[k, b, first:])
+                else:
+                    add(row, image, sums, products)
                 product = 1.0
                 for i in range(LANES):
                     total += sums[i]
@@ -142,14 +157,72 @@ def log_densities(logits: NDArray[Any], x: NDArray[np.float32], found: NDArray[n
             found[k, b] = -total
 
 
-def bernoulli_log_densities(logits: Tensor, x: Tensor) -> Tensor:
-    """Return log p(x | l) = -sum_d softplus((1 - 2 x_d) l_d), nats, float32, [k, B].
+@inlined
+def add(
+    row: NDArray[Any], image: NDArray[np.float32], sums: NDArray[Any], products: NDArray[Any]
+) -> None:
+    """Add up max(t, 0) in `sums` and multiply 1 + exp(-|t|) in `products`, each lane its own."""
+    whole = len(row) - len(row) % LANES
+    for d in range(0, whole, LANES):
+        for i in range(LANES):
+            t = (ONE - TWO * image[d + i]) * widened(row[d + i])
+            sums[i] += ZERO if t < ZERO else t
+            products[i] += products[i] * exp_of_minus(abs(t))
+    for d in range(whole, len(row)):
+        t = (ONE - TWO * image[d]) * widened(row[d])
+        sums[d - whole] += ZERO if t < ZERO else t
+        products[d - whole] += products[d - whole] * exp_of_minus(abs(t))
+
+
+@inlined
+def add_with_slopes(
+    row: NDArray[Any],
+    image: NDArray[np.float32],
+    sums: NDArray[Any],
+    products: NDArray[Any],
+    slopes: NDArray[Any],
+) -> None:
+    """Do what `add` does, and fill `slopes` with (1 - 2 x) sigmoid(t)."""
+    whole = len(row) - len(row) % LANES
+    for d in range(0, whole, LANES):
+        for i in range(LANES):
+            sign = ONE - TWO * image[d + i]
+            t = sign * widened(row[d + i])
+            e = exp_of_minus(abs(t))
+            sums[i] += ZERO if t < ZERO else t
+            products[i] += products[i] * e
+            slope = sign * (e if t < ZERO else ONE) / (ONE + e)
+            slopes[d + i] = narrowed(slope, slopes[d + i])
+    for d in range(whole, len(row)):
+        sign = ONE - TWO * image[d]
+        t = sign * widened(row[d])
+        e = exp_of_minus(abs(t))
+        sums[d - whole] += ZERO if t < ZERO else t
+        products[d - whole] += products[d - whole] * e
+        slope = sign * (e if t < ZERO else ONE) / (ONE + e)
+        slopes[d] = narrowed(slope, slopes[d])
+
+
+def bernoulli_log_densities(
+    logits: Tensor, x: Tensor, *, slopes: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return log p(x | l) = -sum_d softplus((1 - 2 x_d) l_d), nats, float32, [k, B], and slopes.
 
     Args:
         logits: l, float32 or bfloat16, on the CPU, [k, B, D], or [k, 1, D] for all images alike.
         x: Binary images, float32, [B, D].
+        slopes: Whether sigmoid(l) - x, minus the derivative, is returned, [k, B, D], in the
+            logits' dtype; else that is empty.
     """
-    found = np.empty((len(logits), len(x)), np.float32)
-    bits = logits.view(torch.int16) if logits.dtype == torch.bfloat16 else logits
-    log_densities(bits.contiguous().numpy(), x.contiguous().numpy(), found)
-    return torch.from_numpy(found)
+    found = torch.empty(len(logits), len(x))
+    shape = (len(logits), *x.shape) if slopes else (0, 0, 0)
+    residual = torch.empty(shape, dtype=logits.dtype)
+    fill(array(logits), array(x), array(found), array(residual))
+    return found, residual
+
+
+def array(tensor: Tensor) -> NDArray[Any]:
+    """Return the memory of a tensor; that of bfloat16 as int16."""
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.view(torch.int16)
+    return tensor.contiguous().numpy()

@@ -138,9 +138,10 @@ def bernoulli_log_density(
         The log density, [k, B], and a trace if `keep`.
     """
     weight, bias = weight.to(features.dtype), bias.to(features.dtype)
-    if not keep and in_one_pass(features):
+    if in_one_pass(features):
         logits = product(features.flatten(0, 1), weight, bias).unflatten(0, features.shape[:2])
-        return one_pass().bernoulli_log_densities(logits, x), None
+        found, residual = one_pass().bernoulli_log_densities(logits, x, slopes=keep)
+        return found, BernoulliTrace(residual.flatten(0, 1), weight) if keep else None
     sign = torch.rsub(x, 1, alpha=2).to(torch.promote_types(weight.dtype, torch.float32))
     alone = len(x) == 1 and not keep
     if alone:  # one image's signs go into the layer, [D, n] and not [k, D]
