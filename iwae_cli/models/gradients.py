@@ -10,6 +10,7 @@ sum_i b_i d log w_i + sum_i (b_i + c_i) d log q(h_i).
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from iwae_cli.models.importance import Weights
@@ -108,9 +109,11 @@ def pull_recognition(
     found: list[Tensor] = []
     for index in reversed(range(len(layers))):
         layer, trace, noise = layers[index], passage.q[index], passage.noise[index]
-        images = passage.images if index == 0 else None
-        along = path_gradient(trace.gaussian, noise, flows[index], b, images)
-        held = None if score is None else score_gradient(trace.gaussian, noise, score, images)
+        rows = None
+        if index == 0 and passage.images is not None:
+            rows = indicators(passage.images, trace.gaussian.mean)
+        along = path_gradient(trace.gaussian, noise, flows[index], b, rows)
+        held = None if score is None else score_gradient(trace.gaussian, noise, score, rows)
         if index == 0 and held is not None:  # nothing below it: both in one
             along, held = Gaussian(along.mean + held.mean, along.log_std + held.log_std), None
         pulled = layer.pull(trace, along, of_inputs=index > 0)
@@ -125,7 +128,7 @@ def pull_recognition(
 
 
 def path_gradient(
-    q: Gaussian, noise: Tensor, flow: Tensor, b: Tensor, images: Tensor | None = None
+    q: Gaussian, noise: Tensor, flow: Tensor, b: Tensor, rows: Tensor | None = None
 ) -> Gaussian:
     """Return the gradients in mean and log_std through h = mean + std * noise and log q there.
 
@@ -136,16 +139,16 @@ def path_gradient(
         noise: [k, B, H].
         flow: Gradient in h, [k, B, H].
         b: What -log q at constant noise counts, [k, B].
-        images: See `Passage`; q is of [B, H] and the others are of [1, R] then.
+        rows: See `indicators`; q is of [B, H] and the others are of [1, R] then.
     """
     shape = q.mean.shape
-    log_std = added_up(flow * noise, shape, images) * q.log_std.exp()
-    counts = added_up(b.unsqueeze(-1), (*shape[:-1], 1), images)
-    return Gaussian(added_up(flow, shape, images), log_std + counts)
+    log_std = added_up(flow * noise, shape, rows) * q.log_std.exp()
+    counts = added_up(b.unsqueeze(-1), (*shape[:-1], 1), rows)
+    return Gaussian(added_up(flow, shape, rows), log_std + counts)
 
 
 def score_gradient(
-    q: Gaussian, noise: Tensor, weights: Tensor, images: Tensor | None = None
+    q: Gaussian, noise: Tensor, weights: Tensor, rows: Tensor | None = None
 ) -> Gaussian:
     """Return the gradients in mean and log_std of log q at constant h = mean + std * noise.
 
@@ -153,15 +156,27 @@ def score_gradient(
         q: Of [B, H], one for all samples, or [k, B, H].
         noise: [k, B, H].
         weights: What each log density counts, [k, B].
-        images: See `Passage`; q is of [B, H] and the others are of [1, R] then.
+        rows: See `indicators`; q is of [B, H] and the others are of [1, R] then.
     """
     shape, e = q.mean.shape, weights.unsqueeze(-1)
-    mean = added_up(e * noise, shape, images) / q.log_std.exp()
-    return Gaussian(mean, added_up(e * (noise.square() - 1), shape, images))
+    mean = added_up(e * noise, shape, rows) / q.log_std.exp()
+    return Gaussian(mean, added_up(e * (noise.square() - 1), shape, rows))
 
 
-def added_up(rows: Tensor, shape: Sequence[int], images: Tensor | None) -> Tensor:
-    """Return the sums of `rows` [k, B, H] over the samples that share a place in `shape`."""
-    if images is None:
-        return rows.sum_to_size(*shape)
-    return rows.new_zeros(*shape).index_add_(0, images, rows[0])
+def indicators(images: Tensor, like: Tensor) -> Tensor:
+    """Return 1 where a row belongs to an image and 0 elsewhere, [B, R].
+
+    A product with it adds up the rows of each image, ten times as fast as `index_add` on a
+    processor.
+
+    Args:
+        images: Index of the image of each row, [R].
+        like: Of B rows, for type and device.
+    """
+    found = like.new_zeros(len(like), len(images))
+    return found.scatter_(0, images.unsqueeze(0), 1.0)
+
+
+def added_up(values: Tensor, shape: Sequence[int], rows: Tensor | None) -> Tensor:
+    """Return the sums of `values` [k, B, H] over the samples that share a place in `shape`."""
+    return values.sum_to_size(*shape) if rows is None else torch.mm(rows, values[0])
