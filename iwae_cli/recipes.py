@@ -14,13 +14,15 @@ from iwae_cli.optimizers.adam import FusedAdam, OriginalAdam
 from iwae_cli.optimizers.kfac import KFAC
 from iwae_cli.schedules import Cosine, KGrowth, LearningRate, Linear, Stages
 
+# Images a step of K-FAC, and what there should be of them and of steps where images are few
+MANY, FEW, STEPS = 400, 20, 25
+
 
 @dataclass(frozen=True)
 class Recipe(ABC):
     """Minibatches, learning rate, growth of k, and the optimiser that they belong to.
 
     Attributes:
-        batch_size: Images a step; the last minibatch of a pass may have fewer.
         learning_rate: The largest one.
         shuffle: Whether each pass takes the images in a new order.
         all_rows: Whether every sample goes through the backward pass; else one of small weight
@@ -28,7 +30,6 @@ class Recipe(ABC):
     """
 
     name: str
-    batch_size: int
     learning_rate: float
     shuffle: bool = True
     all_rows: bool = field(default=True, metadata={"identity": "if set"})
@@ -37,7 +38,6 @@ class Recipe(ABC):
     capturable: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
         rate = self.learning_rate
         require(0 < rate < math.inf, f"learning_rate must be positive and finite, got {rate}")
 
@@ -45,6 +45,10 @@ class Recipe(ABC):
     @abstractmethod
     def total_passes(self) -> int:
         """Passes over the training images in all."""
+
+    @abstractmethod
+    def images_per_step(self, images: int) -> int:
+        """Return the size of a minibatch of `images`; the last one of a pass may have fewer."""
 
     @property
     @abstractmethod
@@ -76,20 +80,27 @@ class Adam(Recipe):
     """Adam with any schedule.
 
     Attributes:
+        batch_size: Images a step.
         beta1: Decay of the first moment.
         beta2: Decay of the second moment.
         eps: Added to the root of the second moment.
     """
 
+    batch_size: int = 20
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_batch_size(self.batch_size)
         for beta in (self.beta1, self.beta2):
             require(0 <= beta < 1, f"beta1 and beta2 must be in [0, 1), got {beta}")
         require(self.eps > 0, f"eps must be positive, got {self.eps}")
+
+    def images_per_step(self, images: int) -> int:
+        """Return the option `batch_size`."""
+        return self.batch_size
 
     def build(self, model: IWAE, images: Tensor, *, dynamic: bool) -> torch.optim.Optimizer:
         """Return Adam; on a GPU it can be recorded, with its learning rate in a tensor."""
@@ -116,7 +127,6 @@ class Paper(Adam):
     """
 
     name: str = "paper"
-    batch_size: int = 20
     stages: int = 8
     learning_rate: float = 1e-3
     eps: float = 5e-6
@@ -205,7 +215,6 @@ class Constant(Adam):
     """
 
     name: str = "constant"
-    batch_size: int = 20
     passes: int = 3**7
     learning_rate: float = 1e-4
     eps: float = 5e-6
@@ -230,6 +239,8 @@ class Kfac(Recipe):
     """Natural gradient with Kronecker factors, a rate that falls in a straight line, k that grows.
 
     Attributes:
+        batch_size: Images a step; None for 400, or fewer where a pass would have less than
+            `STEPS` steps.
         learning_rate: Length of a step of one network in the Fisher metric, with 400 images; it is
             scaled by the root of the batch size.
         end_rate: What share of the rate is left at the end; 1 keeps it constant.
@@ -243,7 +254,7 @@ class Kfac(Recipe):
     """
 
     name: str = "kfac"
-    batch_size: int = 400
+    batch_size: int | None = None
     passes: int = 120
     learning_rate: float = 0.2
     end_rate: float = 0.0
@@ -262,6 +273,8 @@ class Kfac(Recipe):
         super().__post_init__()
         check_passes(self.passes)
         check_growth(self.k_growth)
+        if self.batch_size is not None:
+            check_batch_size(self.batch_size)
         for key in ("learning_rate", "encoder_rate", "adam_rate"):
             value = getattr(self, key)
             require(0 < value <= 10, f"{key} must be above 0 and at most 10, got {value}")
@@ -285,15 +298,14 @@ class Kfac(Recipe):
         """The option `passes`."""
         return self.passes
 
-    @property
-    def largest_rate(self) -> float:
-        """The first learning rate, at this batch size."""
-        return self.learning_rate * math.sqrt(self.batch_size / 400)
+    def images_per_step(self, images: int) -> int:
+        """Return the option `batch_size`, or what suits the number of images."""
+        return self.batch_size or min(MANY, max(FEW, images // STEPS))
 
     @property
     def rates(self) -> LearningRate:
         """A straight line."""
-        return Linear(self.largest_rate, self.passes, self.end_rate)
+        return Linear(self.learning_rate, self.passes, self.end_rate)
 
     @property
     def growth(self) -> KGrowth:
@@ -302,16 +314,22 @@ class Kfac(Recipe):
 
     def build(self, model: IWAE, images: Tensor, *, dynamic: bool) -> torch.optim.Optimizer:
         """Return K-FAC."""
+        scale = math.sqrt(self.images_per_step(len(images)) / MANY)
         return KFAC(
             model,
             images=images,
             dynamic=dynamic,
-            encoder_rate=self.encoder_rate,
-            adam_rate=self.adam_rate / self.largest_rate,
+            rates=(scale * self.encoder_rate, scale),
+            adam_rate=self.adam_rate / self.learning_rate,
             momentum=self.momentum,
             damping=self.damping,
             decay=self.decay,
         )
+
+
+def check_batch_size(images: int) -> None:
+    """Raise ValueError unless a minibatch has an image."""
+    require(images >= 1, f"batch_size must be at least 1, got {images}")
 
 
 def check_passes(passes: int) -> None:

@@ -60,7 +60,8 @@ class Trainer:
         self.optimizer = recipe.build(model, train, dynamic=dynamic)
         self.generator = torch.Generator(train.device)
         self.generator.manual_seed(derived_seed(seed, "training"))
-        self.steps_per_pass = math.ceil(len(train) / recipe.batch_size)
+        self.batch_size = recipe.images_per_step(len(train))
+        self.steps_per_pass = math.ceil(len(train) / self.batch_size)
         self.pass_index = self.step_in_pass = 0
         self.order = torch.arange(len(train), device=train.device)
         self._bounds = torch.zeros((), dtype=torch.float64, device=train.device)
@@ -126,8 +127,8 @@ class Trainer:
             self.order = torch.randperm(
                 len(self.train), generator=self.generator, device=self.train.device
             )
-        start = self.step_in_pass * self.recipe.batch_size
-        chosen = self.order[start : start + self.recipe.batch_size]
+        start = self.step_in_pass * self.batch_size
+        chosen = self.order[start : start + self.batch_size]
         grey = self.train.index_select(0, chosen)
         position = self.pass_index + self.step_in_pass / self.steps_per_pass
         self._set_learning_rate(self.recipe.rates.at(position))
@@ -222,7 +223,7 @@ class Trainer:
         return self._work_of_pass(self.pass_index) * self.step_in_pass / self.steps_per_pass
 
     def _images_in_pass(self) -> int:
-        return min(self.step_in_pass * self.recipe.batch_size, len(self.train))
+        return min(self.step_in_pass * self.batch_size, len(self.train))
 
     def _describe(self) -> str:
         images = self._images_in_pass()

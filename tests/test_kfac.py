@@ -1,7 +1,7 @@
 """K-FAC against dense algebra, exact Fisher blocks and autograd, in float64."""
 
 import copy
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -140,7 +140,7 @@ def test_signals_of_a_bernoulli_layer_are_derivatives_at_labels_of_its_own() -> 
     torch.testing.assert_close(found[-1].inputs, tape[0].network.features)
 
 
-def new(model: IWAE, **options: float) -> KFAC:
+def new(model: IWAE, **options: Any) -> KFAC:
     return KFAC(model, images=binary_images(20), dynamic=False, **options)
 
 
@@ -160,7 +160,7 @@ def follow(model: IWAE, optimizer: KFAC, steps: int, seed: int = 0) -> None:
 def test_a_step_of_each_network_has_the_length_of_its_rate_in_the_damped_metric(
     model: IWAE,
 ) -> None:
-    optimizer = new(model, encoder_rate=0.6)
+    optimizer = new(model, rates=(0.6, 1.0))
     before = [p.detach().clone() for p in model.parameters()]
     follow(model, optimizer, 1)
     moved = dict(zip(model.parameters(), before, strict=True))

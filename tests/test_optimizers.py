@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import ARCHS
+from conftest import ARCHS, tiny_model
 from torch import nn
 
 from iwae_cli.components import find_recipe
@@ -49,6 +49,23 @@ def test_kfac_gives_each_k_its_share_of_the_passes_and_falls_in_a_straight_line(
     assert [recipe.k_at(i, 5) for i in range(10)] == [5] * 10
     assert [recipe.rates.at(position) for position in (0, 5, 10)] == [0.2, 0.1, 0.0]
     assert Kfac(end_rate=1.0).rates.at(60) == 0.2
+
+
+@pytest.mark.parametrize(
+    ("images", "found"), [(1, 20), (500, 20), (1300, 52), (10_000, 400), (59_600, 400)]
+)
+def test_kfac_takes_smaller_minibatches_where_images_are_few(images: int, found: int) -> None:
+    assert Kfac().images_per_step(images) == found
+    assert Kfac(batch_size=70).images_per_step(images) == 70
+
+
+@pytest.mark.parametrize("images", [100, 10_000])
+def test_the_length_of_a_step_goes_with_the_root_of_the_minibatch(images: int) -> None:
+    recipe = Kfac(encoder_rate=0.5)
+    optimizer = recipe.build(tiny_model(ARCHS["one"]), torch.zeros(images, 7), dynamic=True)
+    scale = math.sqrt(recipe.images_per_step(images) / 400)
+    factors = [group["factor"] for group in optimizer.param_groups]
+    assert factors == [0.5 * scale, scale]
 
 
 def holding(parameter: nn.Parameter) -> IWAE:

@@ -28,8 +28,9 @@ class KFAC(torch.optim.Optimizer):
 
     With mu = E[a], S = Cov[a], pi = sqrt(mean diag S / mean diag G) and the momenta m_W, m_b of
     the loss's gradient, a linear layer moves along U = G~^-1 (m_W - m_b mu') S~^-1 and
-    u = G~^-1 m_b - U mu, where S~ = S + pi sqrt(damping) I and G~ = G + sqrt(damping) / pi I. Both
-    networks are scaled to the length `lr` each: sqrt(sum <m_W, U> + <m_b, u>) over its layers.
+    u = G~^-1 m_b - U mu, where S~ = S + pi sqrt(damping) I and G~ = G + sqrt(damping) / pi I. The
+    step of a network is scaled to a length in proportion to `lr`, where length is
+    sqrt(sum <m_W, U> + <m_b, u>) over its layers.
 
     Parameters outside linear layers follow Adam.
 
@@ -37,7 +38,7 @@ class KFAC(torch.optim.Optimizer):
         model: Its conditional layers give the factors; on its device.
         images: Training images in [0, 1], [N, D]; the first layer's A is that of all of them.
         dynamic: Whether they are binarised anew at every use.
-        encoder_rate: What the length of the recognition network's steps is multiplied by.
+        rates: What the length of a step of each network, q and p, is over `lr`.
         adam_rate: Adam's learning rate over `lr`.
         momentum: Decay of the sum of gradients.
         damping: See above.
@@ -50,7 +51,7 @@ class KFAC(torch.optim.Optimizer):
         *,
         images: Tensor,
         dynamic: bool,
-        encoder_rate: float = 1.0,
+        rates: tuple[float, float] = (1.0, 1.0),
         adam_rate: float = 5e-3,
         momentum: float = 0.9,
         damping: float = 1e-3,
@@ -61,7 +62,7 @@ class KFAC(torch.optim.Optimizer):
         networks = model.linear_layers()
         groups: list[dict[str, Any]] = [
             {"params": [p for layer in layers for p in (layer.weight, layer.bias)], "factor": rate}
-            for layers, rate in zip(networks, (encoder_rate, 1.0), strict=True)
+            for layers, rate in zip(networks, rates, strict=True)
         ]
         linear = {parameter for group in groups for parameter in group["params"]}
         others = [parameter for parameter in model.parameters() if parameter not in linear]
