@@ -17,7 +17,14 @@ process.tune()
 import click
 import pandas as pd
 import torch
-from candidates import evaluations, has_pythae, our_step, training_steps
+from candidates import (
+    evaluations,
+    has_pythae,
+    kept_share,
+    kfac_steps,
+    our_step,
+    training_steps,
+)
 from limit import forward_products, limit_seconds, operations, training_products
 from matplotlib.figure import Figure
 from timing import in_turns
@@ -61,8 +68,23 @@ def bench_training(device: torch.device, rounds: int) -> list[Row]:
             times = in_turns(steps, device=device, rounds=rounds, calls=calls)
             shapes = training_products(k, batch)
             limits = {p: limit_seconds(shapes, DTYPES[p], device) for p in precisions(device)}
-            rows += rows_of(f"step k={k} batch={batch}", times, 1, limits)
+            found = rows_of(f"step k={k} batch={batch}", times, 1, limits)
+            kept = kept_share(k, batch, device)
+            rows += [{**row, "kept": kept} for row in found]
             click.echo(f"training step, k={k}, batch {batch}: done", err=True)
+    return rows
+
+
+def bench_kfac(device: torch.device, rounds: int, batch: int = 400) -> list[Row]:
+    """Time steps of K-FAC, beside Adam's of the same size; the mean, as few steps invert."""
+    rows: list[Row] = []
+    for k in KS:
+        times = in_turns(kfac_steps(k, batch, device), device=device, rounds=rounds, calls=25)
+        rows += [
+            {"what": f"kfac k={k} batch={batch}", "candidate": name, "seconds": t.mean}
+            for name, t in times.items()
+        ]
+    click.echo("K-FAC: done", err=True)
     return rows
 
 
@@ -140,6 +162,15 @@ def ratios(table: pd.DataFrame) -> pd.DataFrame:
     for name in DTYPES:
         if name in wide:
             wide[f"share of limit {name}"] = wide[f"limit {name}"] / wide[name]
+    kept = table.dropna(subset="kept").groupby("what")["kept"].first()
+    return wide.join(kept.rename("rows kept")).reset_index()
+
+
+def kfac_ratios(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean time of a step of K-FAC and of Adam, and what K-FAC itself takes, in ms."""
+    wide = table.pivot(index="what", columns="candidate", values="seconds").mul(1e3)
+    wide = wide.loc[list(dict.fromkeys(table["what"])), ["adam", "kfac"]]
+    wide["of K-FAC itself"] = wide["kfac"] - wide["adam"]
     return wide.reset_index()
 
 
@@ -156,6 +187,7 @@ def report(rows: list[Row], device: torch.device) -> str:
     """Return the Markdown page of a benchmark."""
     table = pd.DataFrame(rows)
     objective = table["what"].str.startswith("objective")
+    kfac = table["what"].str.startswith("kfac")
     rate = operations(forward_products(EVALUATION_K, 1)) / 1e9
     limits = table[table["what"].str.startswith("evaluation")].set_index("candidate")["seconds"]
     rates = ", ".join(f"{rate / limits[f'limit {p}']:,.0f} ({p})" for p in precisions(device))
@@ -165,9 +197,11 @@ def report(rows: list[Row], device: torch.device) -> str:
         f"routine here, at k={EVALUATION_K} {rates} GFLOP/s."
     )
     parts = ["# Benchmark", about, "## Programs"]
-    parts.append(ratios(table[~objective]).to_markdown(index=False, floatfmt=".2f"))
+    parts.append(ratios(table[~objective & ~kfac]).to_markdown(index=False, floatfmt=".2f"))
     if not has_pythae():
         parts.append("pythae is not installed: `pip install -e .[bench]` adds its column.")
+    parts += ["## K-FAC, mean of its steps"]
+    parts.append(kfac_ratios(table[kfac]).to_markdown(index=False, floatfmt=".2f"))
     parts += ["## Objectives", table.loc[objective, "what"].iloc[0].removeprefix("objective ")]
     parts.append(objective_ratios(table[objective]).to_markdown(index=False, floatfmt=".2f"))
     return "\n\n".join(parts) + "\n"
@@ -189,7 +223,7 @@ def main(rounds: int, device: str, output: Path, growth_only: bool) -> None:
     if growth_only:
         return
     rows = bench_training(place, rounds) + bench_evaluation(place, max(3, rounds // 2))
-    rows += bench_objectives(place, rounds)
+    rows += bench_kfac(place, rounds) + bench_objectives(place, rounds)
     pd.DataFrame(rows).to_csv(output / "bench.csv", index=False)
     page = report(rows, place)
     (output / "bench.md").write_text(page)

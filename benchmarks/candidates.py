@@ -1,33 +1,35 @@
 """What is timed: a training step and an evaluation of each program, on the same random images."""
 
-import dataclasses
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import torch
 from plain import PlainIWAE
+from sklearn.datasets import load_digits
 from torch import Tensor
+from torch.nn import functional
 
 from iwae_cli import objectives
 from iwae_cli.components import precision_of, products_of
 from iwae_cli.config import Arch
 from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.recipes import Paper
+from iwae_cli.models.row_lottery import keep_probabilities
+from iwae_cli.recipes import Fast, Kfac, Recipe
 from iwae_cli.training import Trainer
-from iwae_cli.update import Update
 
 Step = Callable[[], object]
 ROWS = 2500  # samples that the others decode at once in an evaluation
-MANY = 10**9
+FIRST_STEPS, FIRST_K = 300, 5
 
 
 def grey_images(count: int, device: torch.device) -> Tensor:
-    """Return images as sparse as MNIST's, in [0, 1], [count, 784]."""
-    generator = torch.Generator().manual_seed(0)
-    drawn = torch.rand(2, count, 784, generator=generator)
-    return (drawn[0] * (drawn[1] < 0.2)).to(device)
+    """Return images of MNIST's size in [0, 1], [count, 784]: scikit-learn's digits, enlarged."""
+    digits = torch.from_numpy(load_digits().images).float().unsqueeze(1) / 16
+    large = functional.interpolate(digits, size=(28, 28), mode="bilinear").flatten(1)
+    return large[torch.arange(count) % len(large)].to(device)
 
 
 def new_model(images: Tensor, precision: str) -> IWAE:
@@ -38,6 +40,33 @@ def new_model(images: Tensor, precision: str) -> IWAE:
     return model.to(images.device).multiply_in(products_of(precision))
 
 
+def new_trainer(
+    k: int, batch: int, device: torch.device, *, precision: str, objective: str, recipe: Recipe
+) -> Trainer:
+    """Return a training that has made its first steps: weights of samples differ by then."""
+    images = grey_images(20 * batch, device)
+    trainer = Trainer(
+        new_model(images, precision),
+        objectives.find(objective)(),
+        recipe,
+        k=min(k, FIRST_K),
+        seed=0,
+        train=images,
+        valid=images[:0],
+        dynamic=True,
+    )
+    for _ in range(FIRST_STEPS):
+        one_step(trainer)
+    trainer.k = k
+    return trainer
+
+
+def one_step(trainer: Trainer) -> None:
+    """Take a training step: minibatch, binarisation, noise, gradient, optimiser."""
+    trainer.step_in_pass %= trainer.steps_per_pass
+    trainer.step()
+
+
 def our_step(
     k: int,
     batch: int,
@@ -45,28 +74,23 @@ def our_step(
     *,
     precision: str,
     objective: str = "iwae",
-    all_rows: bool = True,
+    recipe: Recipe | None = None,
 ) -> Step:
-    """Return our training step: minibatch, binarisation, noise, gradient, optimiser."""
-    images = grey_images(20 * batch, device)
-    trainer = Trainer(
-        new_model(images, precision),
-        objectives.find(objective)(),
-        Paper(batch_size=batch),
-        k=k,
-        seed=0,
-        train=images,
-        valid=images[:0],
-        dynamic=True,
-    )
-    if isinstance(trainer.update, Update):
-        trainer.update = dataclasses.replace(trainer.update, all_rows=all_rows)
+    """Return our training step, by default Adam's with the row lottery."""
+    recipe = recipe or Fast(batch_size=batch, k_growth=[], all_rows=False)
+    trainer = new_trainer(k, batch, device, precision=precision, objective=objective, recipe=recipe)
+    return lambda: one_step(trainer)
 
-    def step() -> None:
-        trainer.step_in_pass %= trainer.steps_per_pass
-        trainer.step()
 
-    return step
+def kept_share(k: int, batch: int, device: torch.device) -> float:
+    """Return the share of samples that the lottery keeps in the steps that are timed."""
+    recipe = Fast(batch_size=batch, k_growth=[], all_rows=False)
+    trainer = new_trainer(k, batch, device, precision="float32", objective="iwae", recipe=recipe)
+    x = torch.bernoulli(trainer.train[:batch])
+    noise = trainer.model.draw_noise(k, batch, trainer.generator)
+    with torch.inference_mode():
+        weights = trainer.objective.weights(trainer.model.importance_sample(x, noise).log_w)
+    return float(keep_probabilities(weights).mean())
 
 
 def plain_step(k: int, batch: int, device: torch.device) -> Step:
@@ -115,10 +139,25 @@ def training_steps(k: int, batch: int, device: torch.device) -> dict[str, Step]:
     found = {"float32": our_step(k, batch, device, precision="float32")}
     if precision_of("auto", device) == "bfloat16":
         found["bfloat16"] = our_step(k, batch, device, precision="bfloat16")
+    all_rows = Fast(batch_size=batch, k_growth=[])
+    found["all rows"] = our_step(
+        k, batch, device, precision=precision_of("auto", device), recipe=all_rows
+    )
     found["plain"] = plain_step(k, batch, device)
     if has_pythae():
         found["pythae"] = pythae_step(k, batch, device)
     return found
+
+
+def kfac_steps(k: int, batch: int, device: torch.device) -> dict[str, Step]:
+    """Return a step of K-FAC and one of Adam, both with the row lottery."""
+    precision = precision_of("auto", device)
+    growth: dict[str, Any] = {"k_growth": [], "k_shares": []}
+    recipe = Kfac(batch_size=batch, **growth)
+    return {
+        "kfac": our_step(k, batch, device, precision=precision, recipe=recipe),
+        "adam": our_step(k, batch, device, precision=precision),
+    }
 
 
 def evaluations(k: int, images: int, device: torch.device) -> dict[str, Step]:

@@ -20,6 +20,11 @@ class Times:
         return statistics.median(self.seconds)
 
     @property
+    def mean(self) -> float:
+        """The mean."""
+        return statistics.fmean(self.seconds)
+
+    @property
     def spread(self) -> float:
         """Half the distance between the quartiles."""
         low, _, high = statistics.quantiles(self.seconds, n=4)
