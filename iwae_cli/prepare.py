@@ -33,6 +33,11 @@ def validate(settings: Config) -> None:
     device = device_of(settings.device)
     if settings.compile:
         check_compiler(device)
+        if not components.recipe.all_rows:
+            raise ConfigError(
+                "compile=true is for steps whose shapes do not depend on the data: add "
+                "optimizer.all_rows=true, or leave compile=true out"
+            )
     if parent := settings.parent():
         validate(parent)
         for node in ("latents", "hidden"):

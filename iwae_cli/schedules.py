@@ -81,6 +81,8 @@ class KGrowth:
     def k_at(self, pass_index: int, passes: int, k: int) -> int:
         """Return the number of samples in one pass, counted from 0, of a run that ends at `k`."""
         smaller = [one for one in self.ks if one < k]
+        if pass_index == passes - 1:  # however short training is, it reaches k
+            return k
         if self.shares is None:
             return [*smaller, k][pass_index * (len(smaller) + 1) // passes]
         end = 0.0

@@ -1,6 +1,7 @@
 """`compile=true`: the same results within a stated tolerance, and one line without a compiler."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +24,16 @@ def test_without_a_compiler_one_line_says_what_is_missing(
     with pytest.raises(ConfigError, match="compile=true needs a C\\+\\+ compiler"):
         validate(config.parse({**nodes, "compile": True, "device": "cpu"}))
     validate(config.parse({**nodes, "device": "cpu"}))
+
+
+def test_the_row_lottery_is_not_compiled_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("iwae_cli.prepare.check_compiler", lambda _: None)
+    names = {"dataset": "digits", "objective": "iwae", "optimizer": "kfac"}
+    nodes: dict[str, Any] = {node: {"name": name} for node, name in names.items()}
+    with pytest.raises(ConfigError, match="compile=true is .* add optimizer.all_rows=true"):
+        validate(config.parse({**nodes, "compile": True, "device": "cpu"}))
+    nodes["optimizer"]["all_rows"] = True
+    validate(config.parse({**nodes, "compile": True, "device": "cpu"}))
 
 
 @pytest.mark.slow

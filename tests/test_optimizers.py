@@ -77,6 +77,11 @@ def holding(parameter: nn.Parameter) -> IWAE:
     return model
 
 
+@pytest.mark.parametrize("recipe", [Kfac(passes=1), Kfac(passes=2), Fast(passes=2)], ids=str)
+def test_the_last_pass_uses_the_runs_own_k_however_short_training_is(recipe: Recipe) -> None:
+    assert recipe.k_at(recipe.total_passes - 1, 50) == 50
+
+
 def minimise(recipe: Recipe, scale: float, steps: int = 50) -> torch.Tensor:
     """Follow the gradient of a fixed noisy quadratic, multiplied by `scale`."""
     generator = torch.Generator().manual_seed(0)
