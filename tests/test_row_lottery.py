@@ -276,18 +276,41 @@ def test_saturated_pixels_are_exact_in_the_kernel() -> None:
     torch.testing.assert_close(residual, expected, rtol=0, atol=1e-30)
 
 
-def test_pieces_on_several_cores_are_one_pass_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("all_rows", [True, False])
+def test_gradients_of_images_shared_out_over_two_cores_are_those_of_one(
+    monkeypatch: pytest.MonkeyPatch, all_rows: bool
+) -> None:
     model = tiny_model(ARCHS["two"])
     x, noise = binary_images(30), model.draw_noise(50, 30, torch.Generator().manual_seed(2))
-    with torch.no_grad():
-        first = model.recognition[0](x)
-        monkeypatch.setattr(cores, "ROWS", 100)
-        threads = torch.get_num_threads()
-        try:
-            torch.set_num_threads(2)
-            assert len(cores.pieces_of(30, 50, x.device)) > 10
-            found = model.log_weights(x, first, noise)
-            assert torch.get_num_threads() == 2
-        finally:
+    uniform = None if all_rows else numbers(50, 30)
+    monkeypatch.setattr(cores, "ROWS", 100)
+    found = []
+    with torch.inference_mode():
+        for threads, parts in ((1, 1), (2, 2)):
             torch.set_num_threads(threads)
-        torch.testing.assert_close(found, model.importance_sample(x, noise).log_w)
+            try:
+                assert len(cores.one_per_core(30, 50, x.device)) == parts
+                assert len(cores.pieces_of(30, 50, x.device)) == 15
+                drawn = model.gradients(
+                    x, noise, objectives.find("dreg")(), all_rows=all_rows, uniform=uniform
+                )
+                assert torch.get_num_threads() == threads
+            finally:
+                torch.set_num_threads(1)
+            found.append(drawn)
+    assert_same(found[1], found[0])
+
+
+def test_a_fault_on_another_core_comes_back_to_the_caller() -> None:
+    def work(part: slice) -> int:
+        if part.start:
+            raise ValueError("of the second part")
+        return 1
+
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ValueError, match="of the second part"):
+            cores.side_by_side(work, [slice(0, 1), slice(1, 2)])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)

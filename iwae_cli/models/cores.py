@@ -1,54 +1,68 @@
-"""Pieces of a forward pass side by side, each on one core.
+"""Images side by side, each part of them on one core.
 
-A core that works through all layers of its own rows waits for the other once, not after every
+A core that works through all layers of its own images waits for the others once, not after every
 operation, and finds what it has just made in its cache.
 """
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 from iwae_cli.models.products import unobserved
 
-Piece = TypeVar("Piece")
+Result = TypeVar("Result")
 # Rows of one piece: with fewer, calls take longer than what they do; with more, memory is slow.
 ROWS = 1024
-# Fewer rows are not shared out.
+# A core gets at least so many rows: with fewer, the calls keep each other waiting.
 FEW_ROWS = 256
 
 
-def pieces_of(images: int, k: int, device: torch.device) -> list[slice]:
-    """Return parts of the images whose samples make a piece each, all of one size but the last."""
+def one_per_core(images: int, k: int, device: torch.device) -> list[slice]:
+    """Return a part of the images for each core of this thread, of equal sizes but the last."""
     rows = images * k
-    if device.type != "cpu" or not unobserved() or rows < 2 * FEW_ROWS:
+    cores = min(torch.get_num_threads(), images, rows // FEW_ROWS)
+    if device.type != "cpu" or not unobserved() or cores < 2:
         return [slice(images)]
-    cores = torch.get_num_threads()
-    number = -(-rows // (ROWS * cores)) * cores
-    size = -(-images // min(number, images))
+    return in_parts(images, cores)
+
+
+def pieces_of(images: int, k: int, device: torch.device) -> list[slice]:
+    """Return parts of the images whose samples fit into a core's cache."""
+    if device.type != "cpu" or not unobserved():
+        return [slice(images)]
+    return in_parts(images, min(-(-images * k // ROWS), images))
+
+
+def in_parts(images: int, number: int) -> list[slice]:
+    """Return at most `number` slices of `images`, of equal sizes but the last."""
+    size = -(-images // number)
     return [slice(first, min(first + size, images)) for first in range(0, images, size)]
 
 
-def side_by_side(work: Callable[[Piece], Tensor], pieces: Sequence[Piece]) -> list[Tensor]:
-    """Return `work(piece)`, without gradient, of each piece in order; cores take them in turn.
+def side_by_side(work: Callable[[slice], Result], parts: Sequence[slice]) -> list[Result]:
+    """Return `work(part)`, without gradient, of each part in order, each on a core of its own.
 
-    Args:
-        work: Whose operations run on one thread where there are several pieces and cores.
-        pieces: All are done by the caller where there is one, or one core.
+    The caller takes the first part. Operations of `work` run on one thread.
     """
-    cores = torch.get_num_threads()
-    if len(pieces) == 1 or cores == 1:
-        return [work(piece) for piece in pieces]
+    if len(parts) == 1:
+        return [work(parts[0])]
 
-    def without_gradient(piece: Piece) -> Tensor:  # whether there is one is each thread's own
+    def without_gradient(part: slice) -> Result:  # whether there is one is each thread's own
         with torch.inference_mode():
-            return work(piece)
+            return work(part)
 
-    return list(pool(cores).map(without_gradient, pieces))
+    cores = torch.get_num_threads()
+    others = [pool(cores - 1).submit(without_gradient, part) for part in parts[1:]]
+    torch.set_num_threads(1)
+    try:
+        return [without_gradient(parts[0]), *(other.result() for other in others)]
+    finally:
+        wait(others)
+        torch.set_num_threads(cores)
 
 
 @cache

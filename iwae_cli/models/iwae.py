@@ -52,7 +52,7 @@ class IWAE(nn.Module):
 
     def __init__(self, data_dim: int, arch: Arch) -> None:
         super().__init__()
-        self.data_dim = data_dim
+        self.data_dim, self.compiled = data_dim, False
         self.latents = tuple(arch.latents)
         sizes = [data_dim, *arch.latents]
         links = list(zip(sizes, arch.hidden, sizes[1:], strict=False))
@@ -110,6 +110,7 @@ class IWAE(nn.Module):
         """
         self.importance_sample = torch.compile(self.importance_sample)  # type: ignore[method-assign]  # this model's own
         self.passage = torch.compile(self.passage)  # type: ignore[method-assign]  # this model's own
+        self.compiled = True
         self.pull = torch.compile(self.pull)  # type: ignore[method-assign]  # this model's own
         return self
 
@@ -235,24 +236,53 @@ class IWAE(nn.Module):
         """
         scale = -1.0 / x.shape[0] if reduction == "mean" else -1.0
         k, images = noise[0].shape[:2]
-        if uniform_shape(objective, k=k, images=images, all_rows=all_rows) is None:
-            passage = self.passage(x, noise)
-            log_w = passage.log_w
-            found = self.pull(passage, objective.weights(log_w).times(scale))
-        else:
+        drawn = uniform_shape(objective, k=k, images=images, all_rows=all_rows) is not None
+
+        def of_part(part: slice) -> Gradients:
+            own = [epsilon[:, part] for epsilon in noise]
+            if not drawn:
+                return self.gradients_of_all(x[part], own, objective, scale)
             assert uniform is not None
-            tape: Tape = []
-            first = self.recognition[0](x, tape)
-            log_w = self.log_weights(x, first, noise)
-            if objective.one_sample:
-                kept = row_lottery.draw_one(log_w, uniform)
-            else:
-                kept = row_lottery.draw(objective.weights(log_w), uniform, capacity=capacity)
-            passage = self.passage_of(kept, x, first, noise, tape)
-            weights = kept.weights.times(scale)
-            found = pull_model(list(self.recognition), list(self.generative), passage, weights)
-        # fused optimisers read memory from its start, whatever the strides say
-        return Gradients(objective.bound(log_w), [grad.contiguous() for grad in found])
+            numbers = uniform[..., part]
+            return self.gradients_of_kept(x[part], own, objective, scale, numbers, capacity)
+
+        parts = [slice(images)] if self.compiled else cores.one_per_core(images, k, x.device)
+        found = cores.side_by_side(of_part, parts)
+        parameters = [sum_of(grads) for grads in zip(*(f.parameters for f in found), strict=True)]
+        return Gradients(torch.cat([f.bound for f in found]), parameters)
+
+    def gradients_of_all(
+        self, x: Tensor, noise: Sequence[Tensor], objective: Objective, scale: float
+    ) -> Gradients:
+        """Return `scale` times the gradient of the sum of the bounds, with every sample in it.
+
+        The other arguments are those of `gradients`.
+        """
+        passage = self.passage(x, noise)
+        weights = objective.weights(passage.log_w).times(scale)
+        return Gradients(objective.bound(passage.log_w), self.pull(passage, weights))
+
+    def gradients_of_kept(
+        self,
+        x: Tensor,
+        noise: Sequence[Tensor],
+        objective: Objective,
+        scale: float,
+        uniform: Tensor,
+        capacity: int | None,
+    ) -> Gradients:
+        """Return what `gradients_of_all` does, in expectation, from the samples that are kept."""
+        tape: Tape = []
+        first = self.recognition[0](x, tape)
+        log_w = self.log_weights(x, first, noise)
+        if objective.one_sample:
+            kept = row_lottery.draw_one(log_w, uniform)
+        else:
+            kept = row_lottery.draw(objective.weights(log_w), uniform, capacity=capacity)
+        passage = self.passage_of(kept, x, first, noise, tape)
+        weights = kept.weights.times(scale)
+        found = pull_model(list(self.recognition), list(self.generative), passage, weights)
+        return Gradients(objective.bound(log_w), found)
 
     def log_weights(self, x: Tensor, first: Gaussian, noise: Sequence[Tensor]) -> Tensor:
         """Return log w, nats, [k, B], and keep nothing else.
@@ -269,7 +299,7 @@ class IWAE(nn.Module):
             return self.log_p_x_and_h(x[part], latents) - log_q
 
         pieces = cores.pieces_of(len(x), len(noise[0]), x.device)
-        return torch.cat(cores.side_by_side(of_images, pieces), dim=1)
+        return torch.cat([of_images(piece) for piece in pieces], dim=1)
 
     def passage_of(
         self,
@@ -346,6 +376,14 @@ class IWAE(nn.Module):
     def posterior_means(self, x: Tensor) -> Tensor:
         """Return E_q[h_1 | x], the mean of the first stochastic layer, [N, H], for `x` [N, D]."""
         return cast(Tensor, self.recognition[0](x).mean)
+
+
+def sum_of(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the sum, contiguous: fused optimisers read memory from its start, whatever strides."""
+    total = tensors[0].contiguous()
+    for tensor in tensors[1:]:
+        total = total.add_(tensor)
+    return total
 
 
 def uniform_shape(
