@@ -10,27 +10,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from iwae_cli import process
+from iwae_cli.core import runtime
 
-process.tune()
+runtime.tune()
 
 import click
 import pandas as pd
 import torch
-from candidates import (
-    evaluations,
-    has_pythae,
-    kept_share,
-    kfac_steps,
-    our_step,
-    training_steps,
-)
+from candidates import evaluations, has_pythae, kept_share, kfac_steps, our_step, training_steps
 from limit import forward_products, limit_seconds, operations, training_products
 from matplotlib.figure import Figure
 from timing import in_turns
 
 from iwae_cli import objectives
-from iwae_cli.components import device_of, precision_of
+from iwae_cli.core.device import device_of, precision_of
 from iwae_cli.environment import commit, device_name
 
 HERE = Path(__file__).parent

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from iwae_cli import objectives
-from iwae_cli.components import precision_of, products_of
-from iwae_cli.config import Arch
+from iwae_cli.core.config import Arch
+from iwae_cli.core.device import precision_of, products_of
 from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.row_lottery import keep_probabilities

@@ -8,7 +8,7 @@ import resource
 import sys
 from pathlib import Path
 
-from iwae_cli import process
+from iwae_cli.core import runtime
 
 BATCH = 20
 
@@ -27,7 +27,7 @@ def peak_bytes() -> int:
 
 def main() -> None:
     what, k, precision = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-    process.tune()
+    runtime.tune()
     import torch
     from candidates import grey_images, new_model, our_step
     from timing import median_seconds

@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from iwae_cli.core.version import __version__
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from iwae_cli.models.iwae import IWAE
 
-__version__ = "0.2.0"
+__all__ = ["__version__", "load"]
 
 
 def load(path: "str | Path") -> "IWAE":

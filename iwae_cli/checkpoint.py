@@ -1,9 +1,7 @@
 """Checkpoints: one file of plain types, written atomically, read without running any code."""
 
 import io
-import os
 import pickle
-import tempfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -11,34 +9,11 @@ from typing import Any
 
 import torch
 
-from iwae_cli.config import FORMAT_VERSION
-from iwae_cli.errors import CheckpointError
+from iwae_cli.core.atomic_write import write_atomically
+from iwae_cli.core.config import FORMAT_VERSION
+from iwae_cli.core.errors import CheckpointError
 
 KEYS = ("format", "config", "identity", "data", "model", "optimizer", "training", "versions")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by a file that holds `content`: after a crash it is the old or the new one.
-
-    Raises:
-        OSError: The file could not be written; the old one is untouched, nothing else is left.
-    """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def save(path: Path, content: dict[str, Any]) -> None:

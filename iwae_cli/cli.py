@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iwae_cli import __version__, data_cli, model_cli, process, results_cli, terminal
+from iwae_cli import __version__, data_cli, model_cli, results_cli, terminal
 from iwae_cli.completion import overrides_completed
-from iwae_cli.errors import SweepError, UsageError
+from iwae_cli.core import runtime
+from iwae_cli.core.errors import SweepError, UsageError
 from iwae_cli.options import as_json, checkpoint, checkpoints, counts, device, seed, split
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def print_trained(results: Sequence[terminal.Row]) -> None:
 
 def print_forecasts(forecasts: Sequence["Forecast"], *, as_json: bool) -> None:
     """Print what a dry run found, and the sums."""
-    from iwae_cli.progress import clock
+    from iwae_cli.core.progress import clock
 
     rows: list[terminal.Row] = [asdict(one) for one in forecasts]
     if as_json:
@@ -70,7 +71,7 @@ def main(ctx: click.Context) -> None:
     Completion of commands and overrides, for bash (zsh and fish likewise):
       eval "$(_IWAE_COMPLETE=bash_source iwae)"
     """
-    process.tune()
+    runtime.tune()
     terminal.log_to_stderr()
     if ctx.invoked_subcommand is None and not ctx.resilient_parsing:
         click.echo(ctx.get_help())

@@ -3,7 +3,7 @@
 import click
 
 from iwae_cli import terminal
-from iwae_cli.errors import UsageError
+from iwae_cli.core.errors import UsageError
 from iwae_cli.options import as_json
 
 

@@ -1,8 +1,6 @@
 """What a trained run draws and encodes: images of its prior, latents of a split, pictures."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iwae_cli import checkpoint
-from iwae_cli.components import device_of
+from iwae_cli.core.atomic_write import write_arrays, writing
+from iwae_cli.core.device import device_of
+from iwae_cli.core.errors import ConfigError
 from iwae_cli.data.dataset import Split
-from iwae_cli.errors import ConfigError, IwaeError
 from iwae_cli.evaluation import encoding
 from iwae_cli.evaluation.pictures import pictures, prior_samples
 from iwae_cli.randomness import EvaluationNoise
-from iwae_cli.run_folder import run_folder_of, write_arrays
+from iwae_cli.run_folder import run_folder_of
 from iwae_cli.trained import TrainedRun, model_of
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Make the folder of a file that the block writes, and report in one line if that fails."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise IwaeError(f"cannot write {path}: {error.strerror}; name another --output") from None
 
 
 def write_pictures(path: str | Path, *, seed: int = 0, device: str = "auto") -> Path | None:

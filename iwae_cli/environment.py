@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-import iwae_cli
-from iwae_cli.config import FORMAT_VERSION
+from iwae_cli.core.config import FORMAT_VERSION
+from iwae_cli.core.version import __version__
 from iwae_cli.data.dataset import SPLITS, Dataset
 
 PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "pandas", "scipy", "scikit-learn")
@@ -20,7 +20,7 @@ def numerics(device: torch.device, *, compiled: bool = False) -> dict[str, Any]:
     """Return all that must be equal for a resumed run to equal an uninterrupted one."""
     kernels = torch.backends.cpu.get_cpu_capability()
     return {
-        "iwae": iwae_cli.__version__,
+        "iwae": __version__,
         "torch": str(torch.__version__),  # torch has its own class of strings
         "device": device_name(device),
         "threads": torch.get_num_threads(),

@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +11,18 @@ from typing import Any
 import torch
 
 from iwae_cli import checkpoint
-from iwae_cli.components import products_of
-from iwae_cli.config import Config
+from iwae_cli.core.config import Config
+from iwae_cli.core.device import products_of
+from iwae_cli.core.errors import CheckpointError
+from iwae_cli.core.runtime import default_threads
+from iwae_cli.core.seeding import derived_seed
 from iwae_cli.data.dataset import Dataset
 from iwae_cli.drawing import write_pictures
 from iwae_cli.environment import describe_environment, numerics
-from iwae_cli.errors import CheckpointError
 from iwae_cli.judgement import active_units, evaluate
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.optimizers.kfac import KFAC
 from iwae_cli.prepare import Run, prepare, validate
-from iwae_cli.randomness import derived_seed
 from iwae_cli.recipes import Kfac
 from iwae_cli.run_folder import newest_run
 from iwae_cli.run_log import hints, log_file, say_if_long
@@ -84,16 +84,6 @@ def run(settings: Config, *, wait: bool = False) -> RunResult:
     for one in prepared.chain():
         follow_up(one)
     return result
-
-
-def default_threads() -> int:
-    """Return OMP_NUM_THREADS where it is set, else the number of cores this process may use."""
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    if limit.isdecimal():
-        return int(limit)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def train(run: Run, *, wait: bool) -> RunResult:

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from iwae_cli import config
 from iwae_cli.components import ESTIMATORS, Estimator, check_k, find_named
+from iwae_cli.core import config
+from iwae_cli.core.errors import ConfigError
 from iwae_cli.data.dataset import Split
 from iwae_cli.environment import device_name
-from iwae_cli.errors import ConfigError
 from iwae_cli.evaluation.active_units import (
     ORIGINAL_IMAGES,
     Definition,

@@ -26,10 +26,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from iwae_cli.config import Config, parse, unknown
+from iwae_cli.core.config import Config, parse, unknown
+from iwae_cli.core.errors import ConfigError, IwaeError, Stopped
+from iwae_cli.core.signals import StopSignals
 from iwae_cli.data import registry
-from iwae_cli.errors import ConfigError, IwaeError, Stopped
-from iwae_cli.stopping import StopSignals
 from iwae_cli.terminal import log_to_stderr
 
 log = logging.getLogger("iwae")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from iwae_cli import terminal
-from iwae_cli.errors import UsageError
+from iwae_cli.core.errors import UsageError
 from iwae_cli.options import as_json, checkpoint, checkpoints, counts, device, seed, split
 
 LARGEST_GRID = 10_000
@@ -80,6 +80,7 @@ def sample(
       iwae sample --checkpoint RUN_A --checkpoint RUN_B
     """
     from iwae_cli import drawing
+    from iwae_cli.core.atomic_write import writing
     from iwae_cli.reports import plots
     from iwae_cli.run_folder import run_folder_of
 
@@ -88,7 +89,7 @@ def sample(
         images = drawing.sample(path, count=count, seed=seed, device=device)
         folder, _ = run_folder_of(path)
         file = output or folder.plots / "samples.png"
-        with drawing.writing(file):
+        with writing(file):
             plots.save_png(plots.image_grid(images), file)
         run = folder.path.resolve().name
         results.append({"run": run, "count": count, "seed": seed, "file": str(file)})

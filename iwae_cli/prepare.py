@@ -7,19 +7,13 @@ from typing import Any
 
 import torch
 
-from iwae_cli import config
-from iwae_cli.components import (
-    Components,
-    check_compiler,
-    components_of,
-    device_of,
-    precision_of,
-    resolved,
-)
-from iwae_cli.config import Config
+from iwae_cli.components import Components, components_of, resolved
+from iwae_cli.core import config
+from iwae_cli.core.config import Config
+from iwae_cli.core.device import check_compiler, device_of, precision_of
+from iwae_cli.core.errors import ConfigError
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import Dataset
-from iwae_cli.errors import ConfigError
 from iwae_cli.run_folder import RunFolder
 
 

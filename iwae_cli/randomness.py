@@ -8,15 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from iwae_cli.core.seeding import derived_seed
+
 # Samples of an image whose evaluation noise is drawn together, whatever the batch or chunk.
 BLOCK = 250
 _BINARISATION, _LATENTS, _RESAMPLING = 0, 1, 2
-
-
-def derived_seed(seed: int, purpose: str) -> int:
-    """Return a seed in [0, 2^63) for one purpose, independent of those for other purposes."""
-    words = [seed, *purpose.encode()]
-    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
 
 
 def binarise(grey: Tensor, generator: torch.Generator) -> Tensor:

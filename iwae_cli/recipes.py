@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from iwae_cli.config import require
+from iwae_cli.core.config import require
 from iwae_cli.models.iwae import IWAE, Reduction
 from iwae_cli.optimizers.adam import FusedAdam, OriginalAdam
 from iwae_cli.optimizers.kfac import KFAC

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from iwae_cli import terminal
-from iwae_cli.errors import ReportError, UsageError
+from iwae_cli.core.errors import ReportError, UsageError
 from iwae_cli.options import as_json
 
 if TYPE_CHECKING:

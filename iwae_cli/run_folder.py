@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from iwae_cli.checkpoint import write_atomically
-from iwae_cli.errors import ResultsError, RunLockedError, UsageError
+from iwae_cli.core.atomic_write import write_arrays, write_atomically, write_table
+from iwae_cli.core.errors import ResultsError, RunLockedError, UsageError
 from iwae_cli.metrics import Metrics
 
 # Columns that tell one evaluation of a run from another.
@@ -145,18 +145,6 @@ def with_later_columns(evaluations: pd.DataFrame) -> pd.DataFrame:
     """Return rows of eval.csv with the columns that the first version did not write."""
     missing = {name: value for name, value in EARLIER.items() if name not in evaluations}
     return evaluations.assign(**missing)
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Replace `path` by a CSV of `table`."""
-    write_atomically(path, table.to_csv(index=False).encode())
-
-
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Replace `path` by a compressed npz of `arrays`."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_atomically(path, buffer.getvalue())
 
 
 def cells(row: Metrics) -> list[str]:

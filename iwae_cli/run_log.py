@@ -4,8 +4,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from iwae_cli.errors import IwaeError, NonFiniteError, Stopped
-from iwae_cli.progress import clock
+from iwae_cli.core.errors import IwaeError, NonFiniteError, Stopped
+from iwae_cli.core.progress import clock
 from iwae_cli.run_folder import RunFolder
 
 log = logging.getLogger("iwae")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from iwae_cli.errors import IwaeError
+from iwae_cli.core.errors import IwaeError
 
 Row = Mapping[str, Any]
 

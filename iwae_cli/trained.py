@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from iwae_cli import checkpoint, config
-from iwae_cli.components import device_of, precision_of, products_of
+from iwae_cli import checkpoint
+from iwae_cli.core import config
+from iwae_cli.core.device import device_of, precision_of, products_of
+from iwae_cli.core.errors import CheckpointError, ConfigError, DataError
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import SPLITS, Dataset, Split
-from iwae_cli.errors import CheckpointError, ConfigError, DataError
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.run_folder import run_folder_of
 

@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from iwae_cli.errors import NonFiniteError, Stopped
+from iwae_cli.core.errors import NonFiniteError, Stopped
+from iwae_cli.core.progress import ProgressReport
+from iwae_cli.core.seeding import derived_seed
+from iwae_cli.core.signals import StopSignals
 from iwae_cli.metrics import Metrics
 from iwae_cli.models.importance import Objective
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.progress import ProgressReport
-from iwae_cli.randomness import binarise, derived_seed
+from iwae_cli.randomness import binarise
 from iwae_cli.recipes import Recipe
-from iwae_cli.stopping import StopSignals
 from iwae_cli.update import Update, update_of
 
 # An image costs about as much as this many of its samples: batch, binarisation, first layer.

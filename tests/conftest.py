@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from iwae_cli import config, experiment
-from iwae_cli.config import Arch, Config
+from iwae_cli import experiment
+from iwae_cli.core import config
+from iwae_cli.core.config import Arch, Config
 from iwae_cli.models.iwae import IWAE
 
 ROOT = Path(__file__).resolve().parent.parent

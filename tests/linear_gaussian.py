@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from iwae_cli.config import Arch
+from iwae_cli.core.config import Arch
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.importance import ImportanceSample
 from iwae_cli.models.iwae import IWAE

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from iwae_cli import checkpoint
-from iwae_cli.errors import CheckpointError
+from iwae_cli.core.errors import CheckpointError
 
 CONTENT: dict[str, Any] = {key: {} for key in checkpoint.KEYS if key != "format"}
 
@@ -85,7 +85,7 @@ import resource, sys
 from pathlib import Path
 import torch
 from iwae_cli import checkpoint
-from iwae_cli.errors import CheckpointError
+from iwae_cli.core.errors import CheckpointError
 path = Path(sys.argv[1])
 content = {key: {} for key in checkpoint.KEYS if key != "format"}
 checkpoint.save(path, {**content, "model": {"w": torch.zeros(10)}})

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from iwae_cli import __version__, experiment
 from iwae_cli.cli import main
-from iwae_cli.errors import UsageError
+from iwae_cli.core.errors import UsageError
 
 COMMANDS = sorted(main.commands)
 HEAVY = ("torch", "hydra", "omegaconf", "pandas", "numpy", "matplotlib", "rich")

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from run_folders import copy_of
 
-from iwae_cli import config, experiment
+from iwae_cli import experiment
+from iwae_cli.core import config
 from iwae_cli.reports.comparison import comparison_figure
 from iwae_cli.reports.report import report_of, texts
 from iwae_cli.run_folder import RunFolder

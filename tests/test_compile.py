@@ -7,9 +7,10 @@ import pytest
 import torch
 from conftest import Command, tiny_run
 
-from iwae_cli import config, objectives
-from iwae_cli.config import Arch
-from iwae_cli.errors import ConfigError
+from iwae_cli import objectives
+from iwae_cli.core import config
+from iwae_cli.core.config import Arch
+from iwae_cli.core.errors import ConfigError
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.prepare import validate
 

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.io import loadmat, savemat
 
+from iwae_cli.core.errors import ConfigError, DataError
 from iwae_cli.data import files
 from iwae_cli.data.dataset import Dataset
 from iwae_cli.data.registry import describe, find, names
-from iwae_cli.errors import ConfigError, DataError
 
 FOLDER = os.environ.get("IWAE_DATA_DIR")
 real_files = pytest.mark.skipif(

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from iwae_cli.core.errors import DataError
 from iwae_cli.data import files
 from iwae_cli.data.registry import find
-from iwae_cli.errors import DataError
 
 CONTENT = bytes(range(256)) * 1000
 GZIPPED = gzip.compress(CONTENT)

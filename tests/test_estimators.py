@@ -11,8 +11,9 @@ from linear_gaussian import LinearGaussian
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from iwae_cli import components, config, objectives
-from iwae_cli.errors import ConfigError
+from iwae_cli import components, objectives
+from iwae_cli.core import config
+from iwae_cli.core.errors import ConfigError
 from iwae_cli.models.importance import Objective, drawn_by_weight, log_mean_exp
 from iwae_cli.randomness import EvaluationNoise
 

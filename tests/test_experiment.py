@@ -12,14 +12,10 @@ from conftest import settings
 from omegaconf import OmegaConf
 
 import iwae_cli
-from iwae_cli import checkpoint, config, experiment, run_log
-from iwae_cli.components import precision_of
-from iwae_cli.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    NonFiniteError,
-)
+from iwae_cli import checkpoint, experiment, run_log
+from iwae_cli.core import config
+from iwae_cli.core.device import precision_of
+from iwae_cli.core.errors import CheckpointError, ConfigError, DataError, NonFiniteError
 from iwae_cli.prepare import Run, prepare
 
 

@@ -12,9 +12,10 @@ import torch
 from click.testing import CliRunner, Result
 from linear_gaussian import LinearGaussian, linear_iwae
 
-from iwae_cli import config, diagnosis, experiment, objectives
+from iwae_cli import diagnosis, experiment, objectives
 from iwae_cli.cli import main
-from iwae_cli.errors import ConfigError
+from iwae_cli.core import config
+from iwae_cli.core.errors import ConfigError
 from iwae_cli.evaluation.gradients import Moments, gradient_statistics
 from iwae_cli.reports.gradient_plot import gradient_figure
 

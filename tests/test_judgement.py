@@ -14,10 +14,7 @@ from conftest import settings
 import iwae_cli
 from iwae_cli import checkpoint, experiment
 from iwae_cli.components import components_of
-from iwae_cli.errors import (
-    ConfigError,
-    ResultsError,
-)
+from iwae_cli.core.errors import ConfigError, ResultsError
 from iwae_cli.evaluation.likelihood import log_likelihoods
 
 

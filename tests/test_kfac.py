@@ -10,8 +10,8 @@ from linear_gaussian import linear_iwae
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal
 
-from iwae_cli.config import Arch
-from iwae_cli.errors import NonFiniteError
+from iwae_cli.core.config import Arch
+from iwae_cli.core.errors import NonFiniteError
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.layers import BernoulliLayer, GaussianLayer, Tape

@@ -35,7 +35,7 @@ FAKE = """
 import dataclasses, os, signal, sys
 from iwae_cli import experiment
 from iwae_cli.cli import main
-from iwae_cli.errors import NonFiniteError, Stopped
+from iwae_cli.core.errors import NonFiniteError, Stopped
 
 class Result:
     def __init__(self, k): self.k = k

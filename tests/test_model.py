@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal
 
 from iwae_cli import objectives
-from iwae_cli.config import Arch
+from iwae_cli.core.config import Arch
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.kernels import (
     bernoulli_log_density,

@@ -10,7 +10,7 @@ from estimators import CASES, Case
 from torch import Tensor
 
 from iwae_cli import objectives
-from iwae_cli.config import Arch
+from iwae_cli.core.config import Arch
 from iwae_cli.models.importance import Objective, Weights, log_mean_exp, normalised_weights
 from iwae_cli.models.iwae import IWAE, Reduction
 

@@ -9,7 +9,7 @@ from conftest import ARCHS, tiny_model
 from torch import nn
 
 from iwae_cli.components import find_recipe
-from iwae_cli.errors import ConfigError
+from iwae_cli.core.errors import ConfigError
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.optimizers.adam import FusedAdam
 from iwae_cli.recipes import RECIPES, Fast, Kfac, OriginalCode, Paper, Recipe

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal
 
-from iwae_cli.config import Arch
+from iwae_cli.core.config import Arch
 from iwae_cli.data.dataset import Dataset
 from iwae_cli.evaluation import pictures as drawn
 from iwae_cli.evaluation.pictures import GRID, pictures, posterior_densities, prior_samples

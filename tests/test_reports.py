@@ -9,15 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
-from run_folders import (
-    cell,
-    change_environment,
-    command,
-    copy_of,
-    evaluated,
-    paper_run,
-    run_of,
-)
+from run_folders import cell, change_environment, command, copy_of, evaluated, paper_run, run_of
 
 from iwae_cli.reports import paper
 from iwae_cli.reports.differences import EvaluationKey, evaluation_key

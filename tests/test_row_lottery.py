@@ -18,12 +18,7 @@ from iwae_cli import objectives
 from iwae_cli.evaluation.gradients import Moments
 from iwae_cli.models import cores
 from iwae_cli.models.bernoulli_kernel import bernoulli_log_densities
-from iwae_cli.models.importance import (
-    Objective,
-    Weights,
-    effective_sample_size,
-    normalised_weights,
-)
+from iwae_cli.models.importance import Objective, Weights, effective_sample_size, normalised_weights
 from iwae_cli.models.iwae import IWAE, Gradients
 from iwae_cli.models.row_lottery import MULTIPLE, draw, draw_one, keep_probabilities
 

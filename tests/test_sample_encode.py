@@ -11,10 +11,11 @@ from click.testing import CliRunner, Result
 from conftest import Command, binary_images, tiny_model
 from matplotlib.image import imread
 
-from iwae_cli import config, drawing, experiment
+from iwae_cli import drawing, experiment
 from iwae_cli.cli import main
-from iwae_cli.config import Arch
-from iwae_cli.errors import ConfigError
+from iwae_cli.core import config
+from iwae_cli.core.config import Arch
+from iwae_cli.core.errors import ConfigError
 from iwae_cli.evaluation.encoding import Encoding, encode, resampled
 from iwae_cli.evaluation.pictures import posterior_densities
 from iwae_cli.models.iwae import IWAE

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import ARCHS
 
-from iwae_cli.errors import NonFiniteError
+from iwae_cli.core.errors import NonFiniteError
 from iwae_cli.metrics import Metrics
 from iwae_cli.models.gradients import Passage
 from iwae_cli.models.iwae import IWAE, Gradients

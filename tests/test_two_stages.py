@@ -8,9 +8,10 @@ import pytest
 import torch
 from conftest import Command, tiny_run
 
-from iwae_cli import checkpoint, config, experiment
-from iwae_cli.config import Config
-from iwae_cli.errors import ConfigError
+from iwae_cli import checkpoint, experiment
+from iwae_cli.core import config
+from iwae_cli.core.config import Config
+from iwae_cli.core.errors import ConfigError
 from iwae_cli.forecast import forecasts
 from iwae_cli.prepare import prepare
 

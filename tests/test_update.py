@@ -10,7 +10,7 @@ from conftest import ARCHS
 from torch import Tensor
 
 from iwae_cli import objectives
-from iwae_cli.config import Arch
+from iwae_cli.core.config import Arch
 from iwae_cli.models.importance import Objective, log_mean_exp
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.ciwae import Ciwae

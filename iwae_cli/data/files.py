@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pooch
 
-from iwae_cli.errors import DataError
+from iwae_cli.core.errors import DataError
 
 log = logging.getLogger("iwae")
 

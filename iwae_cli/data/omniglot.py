@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from iwae_cli.config import require
+from iwae_cli.core.config import require
+from iwae_cli.core.errors import DataError
 from iwae_cli.data import files
 from iwae_cli.data.dataset import Dataset
-from iwae_cli.errors import DataError
 
 log = logging.getLogger("iwae")
 

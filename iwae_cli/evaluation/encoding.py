@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from iwae_cli.core.progress import ProgressReport
 from iwae_cli.evaluation.likelihood import COPIES, MEMORY_BYTES, Images, importance_samples
 from iwae_cli.models.importance import effective_sample_size, normalised_weights
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.progress import ProgressReport
 from iwae_cli.randomness import BLOCK, EvaluationNoise
 
 Array = NDArray[np.floating[Any]]

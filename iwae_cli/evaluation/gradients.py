@@ -8,10 +8,10 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from iwae_cli.core.progress import ProgressReport
+from iwae_cli.core.seeding import derived_seed
 from iwae_cli.models.importance import Objective
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.progress import ProgressReport
-from iwae_cli.randomness import derived_seed
 
 NETWORKS = {"encoder": "recognition", "decoder": "generative"}
 REFERENCE = "iwae"

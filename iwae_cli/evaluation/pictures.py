@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from iwae_cli.core.seeding import derived_seed
 from iwae_cli.data.dataset import Dataset
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.randomness import EvaluationNoise, derived_seed
+from iwae_cli.randomness import EvaluationNoise
 
 SAMPLES = 100
 RECONSTRUCTED = 20

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from iwae_cli.config import Arch
+from iwae_cli.core.config import Arch
 from iwae_cli.models import cores, row_lottery
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.gradients import Passage, pull_model

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from iwae_cli.errors import NonFiniteError
+from iwae_cli.core.errors import NonFiniteError
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.products import product

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from iwae_cli.checkpoint import write_atomically
+from iwae_cli.core.atomic_write import write_atomically
 from iwae_cli.reports.paper import objective_order
 
 COLOURS = ("#2f5d8a", "#c0623a", "#5a8a4b", "#7a5a8a", "#8a7a2f", "#3a9a9a", "#b04a7a", "#666666")

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from iwae_cli.config import FORMAT_VERSION
+from iwae_cli.core.config import FORMAT_VERSION
 from iwae_cli.reports.states import State, state_of
 from iwae_cli.run_folder import RunFolder, with_later_columns
 

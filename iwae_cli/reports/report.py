@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from iwae_cli import __version__
-from iwae_cli.checkpoint import write_atomically
-from iwae_cli.errors import ReportError
+from iwae_cli.core.atomic_write import write_atomically
+from iwae_cli.core.errors import ReportError
+from iwae_cli.core.version import __version__
 from iwae_cli.reports import comparison, differences, html, layout, plots
 from iwae_cli.reports.gallery import drawings
 from iwae_cli.reports.paper_tables import TABLES, cells_of, missing

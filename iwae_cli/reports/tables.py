@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from iwae_cli.config import Arch, Config
+from iwae_cli.core.config import Arch, Config
 from iwae_cli.reports import paper
 from iwae_cli.reports.reading import Run
 

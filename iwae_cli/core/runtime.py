@@ -20,3 +20,13 @@ def tune() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def default_threads() -> int:
+    """Return OMP_NUM_THREADS where it is set, else the number of cores this process may use."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    if limit.isdecimal():
+        return int(limit)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from iwae_cli.errors import ConfigError
+from iwae_cli.core.errors import ConfigError
 
 T = TypeVar("T")
 Component = dict[str, Any]
