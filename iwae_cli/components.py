@@ -11,7 +11,7 @@ from iwae_cli.core.config import Config
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import Source
-from iwae_cli.models.importance import Objective
+from iwae_cli.objectives.base import Objective
 from iwae_cli.recipes import RECIPES, Recipe
 
 # What `iwae eval --estimator` calls them, and the objectives whose bounds they are

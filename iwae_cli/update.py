@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from iwae_cli.models.importance import Objective
 from iwae_cli.models.iwae import IWAE, Reduction, uniform_shape
+from iwae_cli.objectives.base import Objective
 from iwae_cli.optimizers.kfac import KFAC
 from iwae_cli.randomness import binarise
 

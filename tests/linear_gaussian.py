@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from iwae_cli.core.config import Arch
 from iwae_cli.models.fisher import FisherSample
-from iwae_cli.models.importance import ImportanceSample
-from iwae_cli.models.iwae import IWAE
+from iwae_cli.models.iwae import IWAE, ImportanceSample
 from iwae_cli.models.kernels import Pulled
 from iwae_cli.models.layers import Gaussian, GaussianLayer, Tape, log_standard_normal
 

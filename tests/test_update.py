@@ -11,9 +11,10 @@ from torch import Tensor
 
 from iwae_cli import objectives
 from iwae_cli.core.config import Arch
-from iwae_cli.models.importance import Objective, log_mean_exp
 from iwae_cli.models.iwae import IWAE
+from iwae_cli.objectives.base import Objective
 from iwae_cli.objectives.ciwae import Ciwae
+from iwae_cli.objectives.importance import log_mean_exp
 from iwae_cli.optimizers.adam import FusedAdam
 from iwae_cli.recipes import Fast
 from iwae_cli.training import Trainer

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from iwae_cli.core.progress import ProgressReport
 from iwae_cli.evaluation.likelihood import COPIES, MEMORY_BYTES, Images, importance_samples
-from iwae_cli.models.importance import effective_sample_size, normalised_weights
 from iwae_cli.models.iwae import IWAE
+from iwae_cli.objectives.importance import effective_sample_size, normalised_weights
 from iwae_cli.randomness import BLOCK, EvaluationNoise
 
 Array = NDArray[np.floating[Any]]

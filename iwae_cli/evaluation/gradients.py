@@ -10,8 +10,8 @@ from torch import Tensor
 
 from iwae_cli.core.progress import ProgressReport
 from iwae_cli.core.seeding import derived_seed
-from iwae_cli.models.importance import Objective
 from iwae_cli.models.iwae import IWAE
+from iwae_cli.objectives.base import Objective
 
 NETWORKS = {"encoder": "recognition", "decoder": "generative"}
 REFERENCE = "iwae"

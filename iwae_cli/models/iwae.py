@@ -11,7 +11,6 @@ from iwae_cli.core.config import Arch
 from iwae_cli.models import cores, row_lottery
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.gradients import Passage, pull_model
-from iwae_cli.models.importance import ImportanceSample, Objective, Weights
 from iwae_cli.models.layers import (
     BernoulliLayer,
     Gaussian,
@@ -20,9 +19,24 @@ from iwae_cli.models.layers import (
     Tape,
     log_standard_normal,
 )
+from iwae_cli.objectives.base import Objective, Weights
 
 Reduction = Literal["mean", "sum"]
 ORIGINAL_SEED = 123
+
+
+class ImportanceSample(NamedTuple):
+    """k samples of all latents for each of B images, with their importance weights.
+
+    Attributes:
+        log_w: Unnormalised log weights log p(x, h) - log q(h | x), nats, [k, B].
+        log_q_h_given_x: Log density of the latents under the recognition network, [k, B].
+        latents: The samples of each stochastic layer from the image upwards, each [k, B, H].
+    """
+
+    log_w: Tensor
+    log_q_h_given_x: Tensor
+    latents: tuple[Tensor, ...]
 
 
 class Gradients(NamedTuple):
