@@ -15,12 +15,6 @@ BLOCK = 250
 _BINARISATION, _LATENTS, _RESAMPLING = 0, 1, 2
 
 
-def binarise(grey: Tensor, generator: torch.Generator) -> Tensor:
-    """Return images of zeros and ones, each pixel 1 with its grey value as probability."""
-    uniform = torch.rand(grey.shape, generator=generator, device=grey.device, dtype=grey.dtype)
-    return uniform.lt_(grey)
-
-
 def normal_of_bits(bits: Tensor) -> Tensor:
     """Return standard normal float32 numbers, [..., N], from random int32 bits, overwritten.
 

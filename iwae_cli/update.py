@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from iwae_cli.data.binarisation import binarise
 from iwae_cli.models.iwae import IWAE, Reduction, uniform_shape
 from iwae_cli.objectives.base import Objective
 from iwae_cli.optimizers.kfac import KFAC
-from iwae_cli.randomness import binarise
 
 # Updates that are made one kernel at a time before the same kind is captured: libraries choose
 # their routines and allocate their workspaces in the first.

@@ -9,11 +9,11 @@ import torch
 from conftest import ARCHS
 
 from iwae_cli.core.errors import NonFiniteError
+from iwae_cli.data.binarisation import binarise
 from iwae_cli.metrics import Metrics
 from iwae_cli.models.gradients import Passage
 from iwae_cli.models.iwae import IWAE, Gradients
 from iwae_cli.objectives.iwae import Iwae
-from iwae_cli.randomness import binarise
 from iwae_cli.recipes import Fast, Kfac, OriginalCode, Paper, Recipe
 from iwae_cli.training import Trainer
 
