@@ -15,6 +15,7 @@ from iwae_cli import objectives
 from iwae_cli.core.config import Arch
 from iwae_cli.core.device import precision_of, products_of
 from iwae_cli.evaluation.likelihood import log_likelihoods
+from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.row_lottery import keep_probabilities
 from iwae_cli.recipes import Fast, Kfac, Recipe
@@ -36,7 +37,7 @@ def new_model(images: Tensor, precision: str) -> IWAE:
     """Return our model on the images' device."""
     model = IWAE(784, Arch())
     generator = torch.Generator().manual_seed(0)
-    model.initialise("glorot", generator=generator, mean_image=images.mean(0).cpu())
+    initialise(model, "glorot", generator=generator, mean_image=images.mean(0).cpu())
     return model.to(images.device).multiply_in(products_of(precision))
 
 

@@ -14,9 +14,10 @@ from iwae_cli.core.errors import ConfigError
 from iwae_cli.data.dataset import Split
 from iwae_cli.evaluation import encoding
 from iwae_cli.evaluation.pictures import pictures, prior_samples
+from iwae_cli.models.loading import model_of
 from iwae_cli.randomness import EvaluationNoise
 from iwae_cli.run_folder import run_folder_of
-from iwae_cli.trained import TrainedRun, model_of
+from iwae_cli.trained import TrainedRun
 
 
 def write_pictures(path: str | Path, *, seed: int = 0, device: str = "auto") -> Path | None:

@@ -20,13 +20,15 @@ from iwae_cli.data.dataset import Dataset
 from iwae_cli.drawing import write_pictures
 from iwae_cli.environment import describe_environment, numerics
 from iwae_cli.judgement import active_units, evaluate
+from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
+from iwae_cli.models.loading import load_parameters
 from iwae_cli.optimizers.kfac import KFAC
 from iwae_cli.prepare import Run, prepare, validate
 from iwae_cli.recipes import Kfac
 from iwae_cli.run_folder import newest_run
 from iwae_cli.run_log import hints, log_file, say_if_long
-from iwae_cli.trained import load_model, load_parameters
+from iwae_cli.trained import load_model
 from iwae_cli.training import Trainer
 
 __all__ = [
@@ -194,7 +196,8 @@ def new_model(settings: Config, dataset: Dataset) -> IWAE:
     model = IWAE(dataset.train.shape[1], settings.arch)
     generator = torch.Generator().manual_seed(derived_seed(settings.seed, "initialisation"))
     mean = torch.from_numpy(dataset.train.mean(axis=0, dtype="float64")).float()
-    model.initialise(
+    initialise(
+        model,
         settings.arch.init,
         generator=generator,
         mean_image=mean if settings.arch.output_bias else None,

@@ -9,10 +9,11 @@ import numpy as np
 from iwae_cli import checkpoint
 from iwae_cli.core import config
 from iwae_cli.core.device import device_of, precision_of, products_of
-from iwae_cli.core.errors import CheckpointError, ConfigError, DataError
+from iwae_cli.core.errors import ConfigError, DataError
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import SPLITS, Dataset, Split
 from iwae_cli.models.iwae import IWAE
+from iwae_cli.models.loading import model_of
 from iwae_cli.run_folder import run_folder_of
 
 log = logging.getLogger("iwae")
@@ -85,23 +86,3 @@ def load_model(path: str | Path) -> IWAE:
     """Return the model of a checkpoint file or run folder; see `iwae_cli.load`."""
     _, file = run_folder_of(path)
     return model_of(checkpoint.load(file), file)
-
-
-def model_of(content: dict[str, Any], path: Path) -> IWAE:
-    """Return the model of a checkpoint's content, on the CPU, in evaluation mode."""
-    arch = config.build(config.Arch, content["config"]["arch"], where=f"{path}: arch")
-    model = IWAE(content["data"]["pixels"], arch)
-    load_parameters(model, content, path)
-    return model.eval().requires_grad_(False)
-
-
-def load_parameters(model: IWAE, content: dict[str, Any], path: Path) -> None:
-    """Set a model's parameters to those of a checkpoint.
-
-    Raises:
-        CheckpointError: They belong to another architecture.
-    """
-    try:
-        model.load_state_dict(content["model"])
-    except RuntimeError:
-        raise CheckpointError(f"{path} holds the parameters of another architecture") from None

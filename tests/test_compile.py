@@ -11,6 +11,7 @@ from iwae_cli import objectives
 from iwae_cli.core import config
 from iwae_cli.core.config import Arch
 from iwae_cli.core.errors import ConfigError
+from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.prepare import validate
 
@@ -52,7 +53,7 @@ def test_compiled_gradients_are_those_of_plain_code(
     for compiled in (False, True):
         model = IWAE(784, Arch()).multiply_in(products)
         own = torch.Generator().manual_seed(1)
-        model.initialise("glorot", generator=own, mean_image=torch.full((784,), 0.2))
+        initialise(model, "glorot", generator=own, mean_image=torch.full((784,), 0.2))
         if compiled:
             model.compile_training()
         noise = model.draw_noise(20, 20, torch.Generator().manual_seed(2))

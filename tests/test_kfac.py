@@ -14,7 +14,8 @@ from iwae_cli.core.config import Arch
 from iwae_cli.core.errors import NonFiniteError
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.models.layers import BernoulliLayer, GaussianLayer, Tape
+from iwae_cli.models.layers import GaussianLayer, Tape
+from iwae_cli.models.likelihoods.bernoulli import BernoulliLayer
 from iwae_cli.objectives.iwae import Iwae
 from iwae_cli.optimizers import kfac
 from iwae_cli.optimizers.kfac import KFAC, centred, damped_inverse, moments_of, natural

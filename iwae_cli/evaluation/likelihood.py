@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from iwae_cli.core.progress import ProgressReport
 from iwae_cli.evaluation.workers import side_by_side, workers_for
-from iwae_cli.models.iwae import IWAE, ImportanceSample
+from iwae_cli.models.hierarchical import ImportanceSample
+from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.importance import effective_sample_size, log_mean_exp
 from iwae_cli.randomness import BLOCK, EvaluationNoise
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from iwae_cli.core.errors import NonFiniteError
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.models.products import product
+from iwae_cli.models.matmul import product
 
 # With more inputs or outputs than this, the diagonal of a factor stands for all of it.
 WIDEST = 4096

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from iwae_cli.models.layers import Gaussian, Tape
+from iwae_cli.models.distributions import Gaussian
+from iwae_cli.models.layers import Tape
 from iwae_cli.objectives.base import Weights
 
 
