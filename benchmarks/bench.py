@@ -24,7 +24,7 @@ from timing import in_turns
 
 from iwae_cli import objectives
 from iwae_cli.core.device import device_of, precision_of
-from iwae_cli.environment import commit, device_name
+from iwae_cli.runs.provenance import commit, device_name
 
 HERE = Path(__file__).parent
 KS, BATCHES, EVALUATION_K = (1, 5, 50), (20, 100), 5000

@@ -11,9 +11,9 @@ from iwae_cli.components import Estimator, check_k, find_named
 from iwae_cli.core.atomic_write import write_table
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.data.dataset import Split
-from iwae_cli.environment import device_name
 from iwae_cli.evaluation.gradients import REFERENCE, gradient_statistics
 from iwae_cli.randomness import EvaluationNoise
+from iwae_cli.runs.provenance import device_name
 from iwae_cli.trained import TrainedRun
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iwae_cli import checkpoint
 from iwae_cli.core.atomic_write import write_arrays, writing
 from iwae_cli.core.device import device_of
 from iwae_cli.core.errors import ConfigError
@@ -16,7 +15,8 @@ from iwae_cli.evaluation import encoding
 from iwae_cli.evaluation.pictures import pictures, prior_samples
 from iwae_cli.models.loading import model_of
 from iwae_cli.randomness import EvaluationNoise
-from iwae_cli.run_folder import run_folder_of
+from iwae_cli.runs import checkpoint
+from iwae_cli.runs.folder import run_folder_of
 from iwae_cli.trained import TrainedRun
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from iwae_cli import checkpoint
 from iwae_cli.core.config import Config
 from iwae_cli.core.device import products_of
 from iwae_cli.core.errors import CheckpointError
@@ -18,7 +17,6 @@ from iwae_cli.core.runtime import default_threads
 from iwae_cli.core.seeding import derived_seed
 from iwae_cli.data.dataset import Dataset
 from iwae_cli.drawing import write_pictures
-from iwae_cli.environment import describe_environment, numerics
 from iwae_cli.judgement import active_units, evaluate
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
@@ -26,8 +24,10 @@ from iwae_cli.models.loading import load_parameters
 from iwae_cli.optimizers.kfac import KFAC
 from iwae_cli.prepare import Run, prepare, validate
 from iwae_cli.recipes import Kfac
-from iwae_cli.run_folder import newest_run
-from iwae_cli.run_log import hints, log_file, say_if_long
+from iwae_cli.runs import checkpoint
+from iwae_cli.runs.folder import newest_run
+from iwae_cli.runs.log import hints, log_file, say_if_long
+from iwae_cli.runs.provenance import describe_environment, numerics
 from iwae_cli.trained import load_model
 from iwae_cli.training import Trainer
 

@@ -7,14 +7,14 @@ from statistics import median
 
 import torch
 
-from iwae_cli import checkpoint
 from iwae_cli.core.config import Config
 from iwae_cli.core.runtime import default_threads
 from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.evaluation.workers import workers_for
 from iwae_cli.experiment import new_trainer
-from iwae_cli.judgement import stored_row
 from iwae_cli.prepare import Run, prepare
+from iwae_cli.runs import checkpoint
+from iwae_cli.runs.folder import stored_row
 from iwae_cli.training import Trainer
 
 STEPS = 4

@@ -1,7 +1,7 @@
 """What a trained run is worth: its rows of eval.csv, its active units."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,7 +13,6 @@ from iwae_cli.components import ESTIMATORS, Estimator, check_k, find_named
 from iwae_cli.core import config
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.data.dataset import Split
-from iwae_cli.environment import device_name
 from iwae_cli.evaluation.active_units import (
     ORIGINAL_IMAGES,
     Definition,
@@ -22,10 +21,12 @@ from iwae_cli.evaluation.active_units import (
 )
 from iwae_cli.evaluation.likelihood import log_likelihoods, warn_of_few_samples
 from iwae_cli.randomness import BLOCK, EvaluationNoise
-from iwae_cli.run_folder import EVALUATION_KEY, RunFolder
+from iwae_cli.runs.eval_csv import L_K, per_image_name
+from iwae_cli.runs.folder import stored_row
+from iwae_cli.runs.provenance import device_name
 from iwae_cli.trained import TrainedRun
 
-BY_L_K = find_named("estimator", "L_k", ESTIMATORS)
+BY_L_K = find_named("estimator", L_K, ESTIMATORS)
 
 
 def evaluate(
@@ -114,21 +115,6 @@ def evaluate_run(
         rows.update(new)
     warn_of_few_samples(rows[ks[-1]])
     return [rows[n] for n in ks]
-
-
-def per_image_name(key: Mapping[str, Any]) -> str:
-    """Return the name in per_image.npz of the images' estimates with this key of eval.csv."""
-    usual = {"estimator": BY_L_K.label, "precision": "float32"}
-    other = "".join(f"_{key[name]}" for name, value in usual.items() if key[name] != value)
-    return f"{key['split']}_k{key['k']}_n{key['images']}_seed{key['seed']}{other}"
-
-
-def stored_row(folder: RunFolder, key: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the row of eval.csv with this key, if there is one."""
-    table = folder.read_evaluations()
-    for name in EVALUATION_KEY:
-        table = table[table[name] == key[name]]
-    return None if table.empty else {str(n): v for n, v in table.iloc[-1].to_dict().items()}
 
 
 def active_units(

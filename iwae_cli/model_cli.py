@@ -82,7 +82,7 @@ def sample(
     from iwae_cli import drawing
     from iwae_cli.core.atomic_write import writing
     from iwae_cli.reports import plots
-    from iwae_cli.run_folder import run_folder_of
+    from iwae_cli.runs.folder import run_folder_of
 
     results = []
     for path in chosen(paths, output):
@@ -136,7 +136,7 @@ def gradients(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  
     """
     from iwae_cli import diagnosis
     from iwae_cli.reports.gradient_plot import write_gradient_plot
-    from iwae_cli.run_folder import run_folder_of
+    from iwae_cli.runs.folder import run_folder_of
 
     rows: list[terminal.Row] = []
     for path in checkpoints(paths):

@@ -14,7 +14,7 @@ from iwae_cli.core.device import check_compiler, device_of, precision_of
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import Dataset
-from iwae_cli.run_folder import RunFolder
+from iwae_cli.runs.folder import RunFolder
 
 
 def validate(settings: Config) -> None:

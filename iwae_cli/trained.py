@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from iwae_cli import checkpoint
 from iwae_cli.core import config
 from iwae_cli.core.device import device_of, precision_of, products_of
 from iwae_cli.core.errors import ConfigError, DataError
@@ -14,7 +13,8 @@ from iwae_cli.data import registry
 from iwae_cli.data.dataset import SPLITS, Dataset, Split
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.loading import model_of
-from iwae_cli.run_folder import run_folder_of
+from iwae_cli.runs import checkpoint
+from iwae_cli.runs.folder import run_folder_of
 
 log = logging.getLogger("iwae")
 

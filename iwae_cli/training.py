@@ -14,10 +14,10 @@ from iwae_cli.core.progress import ProgressReport
 from iwae_cli.core.seeding import derived_seed
 from iwae_cli.core.signals import StopSignals
 from iwae_cli.data.binarisation import binarise
-from iwae_cli.metrics import Metrics
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.base import Objective
 from iwae_cli.recipes import Recipe
+from iwae_cli.runs.metrics import Metrics
 from iwae_cli.update import Update, update_of
 
 # An image costs about as much as this many of its samples: batch, binarisation, first layer.

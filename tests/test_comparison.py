@@ -12,7 +12,7 @@ from iwae_cli import experiment
 from iwae_cli.core import config
 from iwae_cli.reports.comparison import comparison_figure
 from iwae_cli.reports.report import report_of, texts
-from iwae_cli.run_folder import RunFolder
+from iwae_cli.runs.folder import RunFolder
 
 SETTINGS: dict[str, Any] = {
     "arch": {"latents": [3], "hidden": [[8]]},

@@ -12,11 +12,12 @@ from conftest import settings
 from omegaconf import OmegaConf
 
 import iwae_cli
-from iwae_cli import checkpoint, experiment, run_log
+from iwae_cli import experiment
 from iwae_cli.core import config
 from iwae_cli.core.device import precision_of
 from iwae_cli.core.errors import CheckpointError, ConfigError, DataError, NonFiniteError
 from iwae_cli.prepare import Run, prepare
+from iwae_cli.runs import checkpoint, log
 
 
 def test_a_run_leaves_its_files_in_a_folder_named_by_what_it_is(trained: Path) -> None:
@@ -111,7 +112,7 @@ def test_a_run_of_more_than_ten_minutes_says_so_with_the_faster_choice(
     caplog: pytest.LogCaptureFixture, seconds: float, optimizer: str, said: str
 ) -> None:
     with caplog.at_level("INFO", logger="iwae"):
-        run_log.say_if_long(seconds, optimizer)
+        log.say_if_long(seconds, optimizer)
     assert said in caplog.text
     assert bool(caplog.text) == bool(said)
 

@@ -12,10 +12,11 @@ import torch
 from conftest import settings
 
 import iwae_cli
-from iwae_cli import checkpoint, experiment
+from iwae_cli import experiment
 from iwae_cli.components import components_of
 from iwae_cli.core.errors import ConfigError, ResultsError
 from iwae_cli.evaluation.likelihood import log_likelihoods
+from iwae_cli.runs import checkpoint
 
 
 def test_evaluation_adds_rows_once_and_writes_each_images_estimate(copied: Path) -> None:

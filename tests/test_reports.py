@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 from run_folders import cell, change_environment, command, copy_of, evaluated, paper_run, run_of
 
 from iwae_cli.reports import paper
-from iwae_cli.reports.differences import EvaluationKey, evaluation_key
 from iwae_cli.reports.gallery import drawings
 from iwae_cli.reports.report import Report, report_of, texts, write
+from iwae_cli.runs.eval_csv import EvaluationKey, evaluation_key
 
 
 def csv_of(report: Report, name: str) -> pd.DataFrame:

@@ -12,8 +12,8 @@ from run_folders import command
 
 from iwae_cli import experiment
 from iwae_cli.cli import main
-from iwae_cli.reports.states import last_error, state_of
-from iwae_cli.run_folder import RunFolder
+from iwae_cli.runs.folder import RunFolder
+from iwae_cli.runs.state import last_error, state_of
 
 
 @pytest.fixture(scope="module")

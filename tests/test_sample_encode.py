@@ -20,7 +20,7 @@ from iwae_cli.evaluation.encoding import Encoding, encode, resampled
 from iwae_cli.evaluation.pictures import posterior_densities
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.randomness import EvaluationNoise
-from iwae_cli.run_folder import RunFolder
+from iwae_cli.runs.folder import RunFolder
 
 SETTINGS: dict[str, Any] = {
     "arch": {"latents": [4, 2], "hidden": [[8], [6]]},

@@ -10,12 +10,12 @@ from conftest import ARCHS
 
 from iwae_cli.core.errors import NonFiniteError
 from iwae_cli.data.binarisation import binarise
-from iwae_cli.metrics import Metrics
 from iwae_cli.models.backward import Passage
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE, Gradients
 from iwae_cli.objectives.iwae import Iwae
 from iwae_cli.recipes import Fast, Kfac, OriginalCode, Paper, Recipe
+from iwae_cli.runs.metrics import Metrics
 from iwae_cli.training import Trainer
 
 PIXELS, IMAGES = 7, 50

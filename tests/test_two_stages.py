@@ -8,12 +8,13 @@ import pytest
 import torch
 from conftest import Command, tiny_run
 
-from iwae_cli import checkpoint, experiment
+from iwae_cli import experiment
 from iwae_cli.core import config
 from iwae_cli.core.config import Config
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.forecast import forecasts
 from iwae_cli.prepare import prepare
+from iwae_cli.runs import checkpoint
 
 PARENT = {"objective": {"name": "vae"}, "k": 1, "optimizer": {"name": "paper", "stages": 1}}
 

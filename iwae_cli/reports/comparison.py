@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from iwae_cli.reports.plots import COLOURS, total
 from iwae_cli.reports.reading import Run
-from iwae_cli.reports.tables import ESTIMATOR, active_name
+from iwae_cli.reports.tables import active_name
+from iwae_cli.runs.eval_csv import L_K
 
 REFERENCE = "iwae"
 FEWEST = 3
@@ -60,7 +61,7 @@ def row_of(
     """Return the row of one run; `place` holds the columns ALIKE."""
     table = run.evaluations
     wanted = {"split": place["split"], "images": place["images"], "k": place["eval_k"]}
-    wanted |= {"seed": place["eval_seed"], "estimator": ESTIMATOR, "precision": "float32"}
+    wanted |= {"seed": place["eval_seed"], "estimator": L_K, "precision": "float32"}
     evaluation = table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)].iloc[-1]
     return {
         **place,

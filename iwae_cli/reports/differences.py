@@ -2,9 +2,8 @@
 
 import itertools
 import math
-import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,30 +18,13 @@ from iwae_cli.reports.tables import (
     objective_name,
     protocol_names,
 )
+from iwae_cli.runs.eval_csv import EvaluationKey, evaluation_key
 
 COLUMNS = ["data", "protocol", "architecture", "k", "seed", "baseline", "objective", "gain"]
 COLUMNS += ["se", "t", "eval_k", "images", "split"]
 SHOWN = list(COLUMNS)
 COLUMNS += ["eval_seed", "baseline_run", "run"]
 TITLE = "Paired differences: NLL of the baseline minus that of the objective"
-
-
-class EvaluationKey(NamedTuple):
-    """What tells one array of per_image.npz from another."""
-
-    split: str
-    k: int
-    images: int
-    seed: int
-
-
-def evaluation_key(name: str) -> EvaluationKey | None:
-    """Return what the name of an array in per_image.npz stands for, None if it is unknown."""
-    match = re.fullmatch(r"(\w+)_k(\d+)_n(\d+)_seed(\d+)", name)
-    if not match:
-        return None
-    split, *numbers = match.groups()
-    return EvaluationKey(split, *map(int, numbers))
 
 
 def final_arrays(run: Run) -> dict[EvaluationKey, np.ndarray[Any, np.dtype[np.float64]]]:

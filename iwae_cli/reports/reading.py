@@ -20,8 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from iwae_cli.core.config import FORMAT_VERSION
-from iwae_cli.reports.states import State, state_of
-from iwae_cli.run_folder import RunFolder, with_later_columns
+from iwae_cli.runs.eval_csv import with_later_columns
+from iwae_cli.runs.folder import RunFolder
+from iwae_cli.runs.state import State, state_of
 
 Arrays = Mapping[str, NDArray[Any]]
 

@@ -12,10 +12,10 @@ import pandas as pd
 from iwae_cli.core.config import Arch, Config
 from iwae_cli.reports import paper
 from iwae_cli.reports.reading import Run
+from iwae_cli.runs.eval_csv import L_K
 
 # What two runs may differ in and still stand in one table; all else is the protocol.
 TABLE_KEYS = ("objective.", "arch.latents", "arch.hidden", "dataset.", "init_from")
-ESTIMATOR = "L_k"
 PREFERRED_K = 5000
 
 
@@ -203,7 +203,7 @@ def best_evaluation(run: Run, images: int) -> dict[str, Any] | None:
         (own["split"] == "test")
         & (own["images"] == images)
         & (own["passes"] == run.total_passes)
-        & (own["estimator"] == ESTIMATOR)
+        & (own["estimator"] == L_K)
         & (own["precision"] == "float32")
     ]
     if not len(own):

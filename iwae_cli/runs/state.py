@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from iwae_cli.run_folder import RunFolder
+from iwae_cli.runs.folder import RunFolder
 
 State = Literal["finished", "interrupted", "failed", "running"]
 

@@ -17,12 +17,8 @@ from omegaconf import OmegaConf
 
 from iwae_cli.core.atomic_write import write_arrays, write_atomically, write_table
 from iwae_cli.core.errors import ResultsError, RunLockedError, UsageError
-from iwae_cli.metrics import Metrics
-
-# Columns that tell one evaluation of a run from another.
-EVALUATION_KEY = ["steps", "k", "split", "images", "seed", "estimator", "precision"]
-# What rows older than these columns are.
-EARLIER = {"precision": "float32", "bound_kind": "lower"}
+from iwae_cli.runs.eval_csv import EVALUATION_KEY, with_later_columns
+from iwae_cli.runs.metrics import Metrics
 
 
 class RunFolder:
@@ -141,12 +137,6 @@ class RunFolder:
         write_arrays(self.pictures, arrays)
 
 
-def with_later_columns(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of eval.csv with the columns that the first version did not write."""
-    missing = {name: value for name, value in EARLIER.items() if name not in evaluations}
-    return evaluations.assign(**missing)
-
-
 def cells(row: Metrics) -> list[str]:
     """Return a pass as text: exact floats, an empty cell where nothing was measured."""
     return ["" if value != value else repr(value) for value in row]
@@ -174,3 +164,11 @@ def newest_run(outputs: Path) -> Path:
             "or name one with --checkpoint PATH"
         )
     return found[-1].parent
+
+
+def stored_row(folder: RunFolder, key: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the row of eval.csv with this key, if there is one."""
+    table = folder.read_evaluations()
+    for name in EVALUATION_KEY:
+        table = table[table[name] == key[name]]
+    return None if table.empty else {str(n): v for n, v in table.iloc[-1].to_dict().items()}

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from iwae_cli.core.errors import IwaeError, NonFiniteError, Stopped
 from iwae_cli.core.progress import clock
-from iwae_cli.run_folder import RunFolder
+from iwae_cli.runs.folder import RunFolder
 
 log = logging.getLogger("iwae")
 LONG_SECONDS = 600.0

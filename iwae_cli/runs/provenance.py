@@ -65,7 +65,7 @@ def processor_name() -> str:
 
 def commit() -> str | None:
     """Return the commit of the source tree, `-dirty` if it was changed; None outside of one."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     described = subprocess.run(
