@@ -25,6 +25,6 @@ def load(path: "str | Path") -> "IWAE":
         >>> model = iwae_cli.load("outputs/runs/...")  # doctest: +SKIP
         >>> model.posterior_means(images)  # images: [N, D] in [0, 1]  # doctest: +SKIP
     """
-    from iwae_cli.trained import load_model
+    from iwae_cli.evaluation.trained_run import load_model
 
     return load_model(path)

@@ -170,11 +170,11 @@ def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  #
       iwae eval --estimator jvi,order=1 --k 50
       iwae eval --checkpoint RUN_A --checkpoint RUN_B --limit 1000 --json
     """
-    from iwae_cli import experiment
+    from iwae_cli.evaluation.evaluate import evaluate as estimate
 
     rows: list[terminal.Row] = []
     for path in checkpoints(paths):
-        new = experiment.evaluate(path, **options)
+        new = estimate(path, **options)
         rows += new
         if not as_json:
             terminal.print_table(new, terminal.EVALUATED, title=str(new[0]["run"]))
@@ -216,10 +216,10 @@ def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None
       iwae active-units --check --split test
       iwae active-units --checkpoint RUN --threshold 0.02 --definition original-code
     """
-    from iwae_cli import experiment
+    from iwae_cli.evaluation.active_units import active_units as count
     from iwae_cli.reports import plots
 
-    results = [experiment.active_units(path, **options) for path in checkpoints(paths)]
+    results = [count(path, **options) for path in checkpoints(paths)]
     for result in results:
         result["plot"] = str(plots.write_activity_histogram(Path(result["csv"])))
     if as_json:

@@ -16,30 +16,19 @@ from iwae_cli.core.errors import CheckpointError
 from iwae_cli.core.runtime import default_threads
 from iwae_cli.core.seeding import derived_seed
 from iwae_cli.data.dataset import Dataset
-from iwae_cli.drawing import write_pictures
-from iwae_cli.judgement import active_units, evaluate
+from iwae_cli.evaluation.active_units import active_units
+from iwae_cli.evaluation.evaluate import evaluate
+from iwae_cli.evaluation.visualisation import write_pictures
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.loading import load_parameters
 from iwae_cli.optimizers.kfac import KFAC
-from iwae_cli.prepare import Run, prepare, validate
+from iwae_cli.prepare import Run, prepare
 from iwae_cli.recipes import Kfac
 from iwae_cli.runs import checkpoint
-from iwae_cli.runs.folder import newest_run
 from iwae_cli.runs.log import hints, log_file, say_if_long
 from iwae_cli.runs.provenance import describe_environment, numerics
-from iwae_cli.trained import load_model
 from iwae_cli.training import Trainer
-
-__all__ = [
-    "RunResult",
-    "active_units",
-    "evaluate",
-    "load_model",
-    "newest_run",
-    "run",
-    "validate",
-]
 
 log = logging.getLogger("iwae")
 

@@ -10,7 +10,7 @@ import torch
 from iwae_cli.core.config import Config
 from iwae_cli.core.runtime import default_threads
 from iwae_cli.evaluation.likelihood import log_likelihoods
-from iwae_cli.evaluation.workers import workers_for
+from iwae_cli.evaluation.parallel import workers_for
 from iwae_cli.experiment import new_trainer
 from iwae_cli.prepare import Run, prepare
 from iwae_cli.runs import checkpoint

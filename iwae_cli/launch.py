@@ -76,7 +76,7 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: str | None = N
     Raises:
         IwaeError: The fault of a single run, or one ConfigError with all faults of a sweep.
     """
-    from iwae_cli import experiment
+    from iwae_cli.prepare import validate
 
     points: list[Point] = []
     faults: list[tuple[str, IwaeError]] = []
@@ -88,7 +88,7 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: str | None = N
         name = _name()
         try:
             config = parse(_plain(values))
-            experiment.validate(config)
+            validate(config)
         except IwaeError as error:
             faults.append((name, error))
         else:

@@ -79,14 +79,14 @@ def sample(
       iwae sample --count 25 --seed 1 --output samples.png
       iwae sample --checkpoint RUN_A --checkpoint RUN_B
     """
-    from iwae_cli import drawing
     from iwae_cli.core.atomic_write import writing
+    from iwae_cli.evaluation.visualisation import sample as draw
     from iwae_cli.reports import plots
     from iwae_cli.runs.folder import run_folder_of
 
     results = []
     for path in chosen(paths, output):
-        images = drawing.sample(path, count=count, seed=seed, device=device)
+        images = draw(path, count=count, seed=seed, device=device)
         folder, _ = run_folder_of(path)
         file = output or folder.plots / "samples.png"
         with writing(file):
@@ -134,13 +134,13 @@ def gradients(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  
       iwae gradients --objective dreg --objective stl --k 1,8,64 --draws 500
       iwae gradients --objective vr,alpha=0.5 --images 100 --json
     """
-    from iwae_cli import diagnosis
+    from iwae_cli.evaluation.gradients import gradients as measure
     from iwae_cli.reports.gradient_plot import write_gradient_plot
     from iwae_cli.runs.folder import run_folder_of
 
     rows: list[terminal.Row] = []
     for path in checkpoints(paths):
-        new = diagnosis.gradients(path, **options)
+        new = measure(path, **options)
         folder, _ = run_folder_of(path)
         plot = write_gradient_plot(folder.gradients)
         rows += new
@@ -190,7 +190,7 @@ def encode(
       iwae encode --split train --k 500 --samples 10 --output latents.npz
       iwae encode --checkpoint RUN --limit 1000 --json
     """
-    from iwae_cli import drawing
+    from iwae_cli.evaluation.encoding import encode as write_encoding
 
-    results = [drawing.encode(path, output=output, **options) for path in chosen(paths, output)]
+    results = [write_encoding(path, output=output, **options) for path in chosen(paths, output)]
     print_results(results, as_json=as_json)

@@ -20,11 +20,11 @@ def counts(_: click.Context, __: click.Parameter, value: str) -> list[int]:
 
 def checkpoints(given: Sequence[Path]) -> Sequence[Path]:
     """Return the checkpoints asked for, or the newest run's, which is named on stderr."""
-    from iwae_cli import experiment
+    from iwae_cli.runs.folder import newest_run
 
     if given:
         return given
-    newest = experiment.newest_run(Path("outputs"))
+    newest = newest_run(Path("outputs"))
     click.echo(f"newest run: {newest}", err=True)
     return [newest]
 

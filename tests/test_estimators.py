@@ -14,9 +14,9 @@ from torch import Tensor
 from iwae_cli import components, objectives
 from iwae_cli.core import config
 from iwae_cli.core.errors import ConfigError
+from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.objectives.base import Objective
 from iwae_cli.objectives.importance import drawn_by_weight, log_mean_exp
-from iwae_cli.randomness import EvaluationNoise
 
 K, B = 6, 3
 every_case = pytest.mark.parametrize("case", CASES, ids=str)

@@ -16,7 +16,9 @@ from iwae_cli import experiment
 from iwae_cli.core import config
 from iwae_cli.core.device import precision_of
 from iwae_cli.core.errors import CheckpointError, ConfigError, DataError, NonFiniteError
-from iwae_cli.prepare import Run, prepare
+from iwae_cli.evaluation.active_units import active_units
+from iwae_cli.evaluation.evaluate import evaluate
+from iwae_cli.prepare import Run, prepare, validate
 from iwae_cli.runs import checkpoint, log
 
 
@@ -155,7 +157,7 @@ def test_other_data_than_the_model_was_trained_on_is_refused(copied: Path) -> No
     del content["format"]
     checkpoint.save(copied / "checkpoint.pt", content)
     with pytest.raises(DataError, match="was trained on other data"):
-        experiment.evaluate(copied)
+        evaluate(copied)
 
 
 @pytest.mark.parametrize(
@@ -171,20 +173,20 @@ def test_bad_options_of_an_evaluation_are_named(
     trained: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        experiment.evaluate(trained, **options)
+        evaluate(trained, **options)
     assert message in str(caught.value)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_cuda_where_there_is_none_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="device=cuda: there is none on this machine"):
-        experiment.validate(settings(tmp_path, device="cuda"))
+        validate(settings(tmp_path, device="cuda"))
     assert not list(tmp_path.iterdir())
 
 
 def test_faults_of_all_components_come_together(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        experiment.validate(
+        validate(
             settings(tmp_path, objective={"name": "iwea"}, optimizer={"name": "fast", "passes": 0})
         )
     assert "did you mean 'iwae'?" in str(caught.value)
@@ -205,10 +207,10 @@ def test_iwae_beats_vae_on_digits_with_more_active_units(tmp_path: Path) -> None
             threads=None,
         )
         folder = experiment.run(run).folder
-        experiment.evaluate(folder)
+        evaluate(folder)
         with np.load(folder / "per_image.npz") as per_image:
             log_p.append(per_image["test_k5000_n400_seed0"])
-        active.append(experiment.active_units(folder)["layers"][0])
+        active.append(active_units(folder)["layers"][0])
     difference = log_p[0] - log_p[1]
     assert difference.mean() > 3 * difference.std(ddof=1) / np.sqrt(len(difference))
     assert active[0] > active[1]

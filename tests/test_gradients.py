@@ -12,11 +12,11 @@ import torch
 from click.testing import CliRunner, Result
 from linear_gaussian import LinearGaussian, linear_iwae
 
-from iwae_cli import diagnosis, experiment, objectives
+from iwae_cli import experiment, objectives
 from iwae_cli.cli import main
 from iwae_cli.core import config
 from iwae_cli.core.errors import ConfigError
-from iwae_cli.evaluation.gradients import Moments, gradient_statistics
+from iwae_cli.evaluation.gradients import Moments, gradient_statistics, gradients
 from iwae_cli.reports.gradient_plot import gradient_figure
 
 KS = [8, 32, 128]
@@ -120,5 +120,5 @@ def test_bad_options_are_named_before_any_work(
     trained: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        diagnosis.gradients(trained / "no such run", **options)
+        gradients(trained / "no such run", **options)
     assert message in str(caught.value)

@@ -12,8 +12,8 @@ from torch.distributions import Bernoulli, Normal
 
 from iwae_cli.core.config import Arch
 from iwae_cli.data.dataset import Dataset
-from iwae_cli.evaluation import pictures as drawn
-from iwae_cli.evaluation.pictures import GRID, pictures, posterior_densities, prior_samples
+from iwae_cli.evaluation import visualisation as drawn
+from iwae_cli.evaluation.visualisation import GRID, pictures, posterior_densities, prior_samples
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.reports.plots import image_grid, save_png
 

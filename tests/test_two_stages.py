@@ -13,7 +13,7 @@ from iwae_cli.core import config
 from iwae_cli.core.config import Config
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.forecast import forecasts
-from iwae_cli.prepare import prepare
+from iwae_cli.prepare import prepare, validate
 from iwae_cli.runs import checkpoint
 
 PARENT = {"objective": {"name": "vae"}, "k": 1, "optimizer": {"name": "paper", "stages": 1}}
@@ -77,16 +77,14 @@ def test_identity_depends_on_the_parent(tmp_path: Path) -> None:
 
 def test_a_parent_that_cannot_run_or_that_has_another_optimiser_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown objective 'vea'"):
-        experiment.validate(settings(tmp_path, init_from={"objective": {"name": "vea"}}))
+        validate(settings(tmp_path, init_from={"objective": {"name": "vea"}}))
     other = {"latents": [2], "hidden": [[8]]}
     with pytest.raises(ConfigError, match=r"init_from.arch.latents is \[2\], this run's is \[3\]"):
-        experiment.validate(settings(tmp_path, init_from={**PARENT, "arch": other}))
+        validate(settings(tmp_path, init_from={**PARENT, "arch": other}))
     with pytest.raises(ConfigError, match="init_from.dataset is mnist"):
-        experiment.validate(settings(tmp_path, init_from={**PARENT, "dataset": {"name": "mnist"}}))
+        validate(settings(tmp_path, init_from={**PARENT, "dataset": {"name": "mnist"}}))
     with pytest.raises(ConfigError, match="optimizer"):
-        experiment.validate(
-            settings(tmp_path, init_from={**PARENT, "optimizer": {"name": "original_code"}})
-        )
+        validate(settings(tmp_path, init_from={**PARENT, "optimizer": {"name": "original_code"}}))
 
 
 def test_follow_ups_leave_complete_rows_and_are_done_once(tmp_path: Path) -> None:

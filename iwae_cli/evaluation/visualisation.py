@@ -1,6 +1,7 @@
 """Arrays for the pictures that need a model: samples, reconstructions, weights, posteriors."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from iwae_cli.core.device import device_of
+from iwae_cli.core.errors import ConfigError
 from iwae_cli.core.seeding import derived_seed
 from iwae_cli.data.dataset import Dataset
+from iwae_cli.evaluation.noise import EvaluationNoise
+from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.randomness import EvaluationNoise
+from iwae_cli.models.loading import model_of
+from iwae_cli.runs import checkpoint
+from iwae_cli.runs.folder import run_folder_of
 
 SAMPLES = 100
 RECONSTRUCTED = 20
@@ -166,3 +173,53 @@ def posterior_densities(
     true = torch.exp(joint - log_evidence[:, None, None])
     recognition = torch.stack(log_q).permute(2, 0, 1).exp()
     return true.float().numpy(), recognition.float().numpy()
+
+
+def write_pictures(path: str | Path, *, seed: int = 0, device: str = "auto") -> Path | None:
+    """Write pictures.npz of a run; see `pictures` for its keys.
+
+    Args:
+        path: A run folder or a checkpoint file.
+        seed: Of binarisation and noise.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+
+    Returns:
+        The file, or None where the images have no height and width and nothing is written.
+    """
+    run = TrainedRun(path, device=device)
+    arrays = pictures(run.model, run.dataset, seed=seed)
+    if not arrays:
+        return None
+    run.folder.write_pictures(arrays)
+    return run.folder.pictures
+
+
+def sample(
+    path: str | Path, *, count: int = 100, seed: int = 0, device: str = "auto"
+) -> NDArray[np.float32]:
+    """Return Bernoulli means at draws from the prior of a trained model, [count, H, W].
+
+    Needs the checkpoint alone, not the data set.
+
+    Args:
+        path: A run folder or a checkpoint file.
+        count: Images.
+        seed: Of the noise.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        ConfigError: A count below 1, or images without height and width.
+        CheckpointError: The checkpoint is missing, damaged or foreign.
+    """
+    if count < 1:
+        raise ConfigError(f"count must be at least 1, got {count}")
+    _, file = run_folder_of(path)
+    content = checkpoint.load(file)
+    if content["data"]["image_shape"] is None:
+        raise ConfigError(
+            f"the images of {content['data']['label']} have no height and width to draw them by; "
+            "'iwae encode' gives the latents as numbers"
+        )
+    height, width = content["data"]["image_shape"]
+    model = model_of(content, file).to(device_of(device))
+    return prior_samples(model, count, seed=seed).reshape(count, height, width)

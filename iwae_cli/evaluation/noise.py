@@ -1,4 +1,4 @@
-"""Where random numbers come from: independent seeds, binarisation, noise of an evaluation."""
+"""The noise of an evaluation: the same for an image in whatever order, batch or chunk."""
 
 import math
 from collections.abc import Sequence
