@@ -217,11 +217,11 @@ def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None
       iwae active-units --checkpoint RUN --threshold 0.02 --definition original-code
     """
     from iwae_cli.evaluation.active_units import active_units as count
-    from iwae_cli.reports import plots
+    from iwae_cli.reports.figures import curves
 
     results = [count(path, **options) for path in checkpoints(paths)]
     for result in results:
-        result["plot"] = str(plots.write_activity_histogram(Path(result["csv"])))
+        result["plot"] = str(curves.write_activity_histogram(Path(result["csv"])))
     if as_json:
         terminal.print_json(results)
     else:

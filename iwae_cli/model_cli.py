@@ -81,7 +81,8 @@ def sample(
     """
     from iwae_cli.core.atomic_write import writing
     from iwae_cli.evaluation.visualisation import sample as draw
-    from iwae_cli.reports import plots
+    from iwae_cli.reports.figures.images import image_grid
+    from iwae_cli.reports.figures.style import save_png
     from iwae_cli.runs.folder import run_folder_of
 
     results = []
@@ -90,7 +91,7 @@ def sample(
         folder, _ = run_folder_of(path)
         file = output or folder.plots / "samples.png"
         with writing(file):
-            plots.save_png(plots.image_grid(images), file)
+            save_png(image_grid(images), file)
         run = folder.path.resolve().name
         results.append({"run": run, "count": count, "seed": seed, "file": str(file)})
     print_results(results, as_json=as_json)
@@ -135,7 +136,7 @@ def gradients(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  
       iwae gradients --objective vr,alpha=0.5 --images 100 --json
     """
     from iwae_cli.evaluation.gradients import gradients as measure
-    from iwae_cli.reports.gradient_plot import write_gradient_plot
+    from iwae_cli.reports.figures.gradients import write_gradient_plot
     from iwae_cli.runs.folder import run_folder_of
 
     rows: list[terminal.Row] = []

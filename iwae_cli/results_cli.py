@@ -11,7 +11,7 @@ from iwae_cli.core.errors import ReportError, UsageError
 from iwae_cli.options import as_json
 
 if TYPE_CHECKING:
-    from iwae_cli.reports.reading import Run, Unreadable
+    from iwae_cli.reports.read_runs import RunRecord, Unreadable
     from iwae_cli.reports.report import Report
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -79,7 +79,7 @@ def runs(folder: Path, as_json: bool) -> None:
       iwae runs
       iwae runs outputs/paper --json
     """
-    from iwae_cli.reports.report import read_runs
+    from iwae_cli.reports.read_runs import read_runs
 
     found, unreadable = read_runs(folder, arrays=False)
     rows = listed(found) if found else []
@@ -90,9 +90,9 @@ def runs(folder: Path, as_json: bool) -> None:
     fail_if_unreadable(unreadable)
 
 
-def listed(found: Sequence["Run"]) -> list[dict[str, Any]]:
+def listed(found: Sequence["RunRecord"]) -> list[dict[str, Any]]:
     """Return what `iwae runs` tells of each run, as JSON types."""
-    from iwae_cli.reports.tables import scores_table
+    from iwae_cli.reports.run_tables import scores_table
 
     names = ("run", "folder", "state", "data", "architecture", "objective", "k", "seed", "passes")
     rows = []
@@ -113,21 +113,21 @@ def listed(found: Sequence["Run"]) -> list[dict[str, Any]]:
 
 def print_report(made: "Report") -> None:
     """Print the tables that have a number of ours, and what is missing."""
-    from iwae_cli.reports import differences, layout
+    from iwae_cli.reports import formatting, paired_differences
 
     for number, protocols in made.layouts.items():
         if not made.cells[number]["seeds"].any():
             continue
         for protocol, table in protocols.items():
-            for data, part in layout.by_data(number, table).items():
-                rows = layout.flat(part).to_dict("records")
+            for data, part in formatting.by_data(number, table).items():
+                rows = formatting.flat(part).to_dict("records")
                 headings = {name: name for name in rows[0]}
-                title = layout.title(number, data, protocol)
+                title = formatting.title(number, data, protocol)
                 terminal.print_table(rows, headings, title=title)
     if len(made.differences):
-        shown = {name: name for name in differences.SHOWN}
+        shown = {name: name for name in paired_differences.SHOWN}
         rows = made.differences.to_dict("records")
-        terminal.print_table(rows, shown, title=differences.TITLE)
+        terminal.print_table(rows, shown, title=paired_differences.TITLE)
     for line in made.missing:
         click.echo(f"missing: {line}")
 

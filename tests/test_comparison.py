@@ -12,7 +12,7 @@ from iwae_cli import experiment
 from iwae_cli.core import config
 from iwae_cli.evaluation.active_units import active_units
 from iwae_cli.evaluation.evaluate import evaluate
-from iwae_cli.reports.comparison import comparison_figure
+from iwae_cli.reports.figures.objectives import comparison_figure
 from iwae_cli.reports.report import report_of, texts
 from iwae_cli.runs.folder import RunFolder
 

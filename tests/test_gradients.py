@@ -17,7 +17,7 @@ from iwae_cli.cli import main
 from iwae_cli.core import config
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.evaluation.gradients import Moments, gradient_statistics, gradients
-from iwae_cli.reports.gradient_plot import gradient_figure
+from iwae_cli.reports.figures.gradients import gradient_figure
 
 KS = [8, 32, 128]
 

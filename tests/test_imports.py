@@ -21,7 +21,15 @@ ORDER = {
     "training": 5,
     "cli": 6,
 }
-BUILT = ("core", "objectives", "data", "models", "runs", "evaluation")  # rooms that are complete
+BUILT = (
+    "core",
+    "objectives",
+    "data",
+    "models",
+    "runs",
+    "evaluation",
+    "reports",
+)  # rooms that are complete
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from iwae_cli.reports.tables import PREFERRED_K
+from iwae_cli.reports.run_tables import PREFERRED_K
 
 TITLES = {
     1: "Table 1: Test NLL and active units",

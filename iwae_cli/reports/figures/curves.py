@@ -1,26 +1,18 @@
 """Curves and histograms: each function turns a finished table into a Figure."""
 
-import io
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
-from numpy.typing import NDArray
+from matplotlib.ticker import MaxNLocator
 
-from iwae_cli.core.atomic_write import write_atomically
-from iwae_cli.reports.paper import objective_order
+from iwae_cli.reports.figures.style import COLOURS, LINES, logarithmic_k, save_png
+from iwae_cli.reports.published import objective_order
 
-COLOURS = ("#2f5d8a", "#c0623a", "#5a8a4b", "#7a5a8a", "#8a7a2f", "#3a9a9a", "#b04a7a", "#666666")
-LINES = ("-", "--", ":", "-.")
 SMALLEST_VARIANCE = 1e-8
-DPI = 150
-GRID_PIXELS = 840  # a grid of images is about that wide
 
 
 def activity_histogram(table: pd.DataFrame) -> Figure:
@@ -118,15 +110,6 @@ def panels_against_k(
     return figure
 
 
-def logarithmic_k(panel: Axes, ks: list[int]) -> None:
-    """Give a panel a logarithmic axis of k with a tick at each k."""
-    panel.set_xscale("log")
-    panel.set_xticks(ks, [str(k) for k in ks])
-    panel.xaxis.set_minor_locator(NullLocator())
-    panel.set_xlabel("k (samples per image in training)")
-    panel.spines[["top", "right"]].set_visible(False)
-
-
 def training_curves(metrics: Mapping[str, pd.DataFrame]) -> Figure:
     """Return minus the bound on training and held-out images against the pass.
 
@@ -154,52 +137,6 @@ def training_curves(metrics: Mapping[str, pd.DataFrame]) -> Figure:
     panel.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     return figure
-
-
-def image_grid(images: NDArray[np.floating[Any]]) -> Figure:
-    """Return a grid of grey images, black at 0 and white at 1, about as high as it is wide.
-
-    Each image pixel is a square of whole pixels of a figure that is saved with `save_png`.
-
-    Args:
-        images: In [0, 1], [N, H, W], shown row by row.
-    """
-    count, height, width = images.shape
-    columns = min(count, math.ceil(math.sqrt(count * height / width)))
-    rows = math.ceil(count / columns)
-    scale = max(1, GRID_PIXELS // (columns * width))
-    gap = max(2, scale * width // 20)
-    high, wide = scale * height + gap, scale * width + gap
-    canvas = np.ones((rows * high + gap, columns * wide + gap))
-    for index, image in enumerate(images):
-        top, left = gap + index // columns * high, gap + index % columns * wide
-        tile = np.kron(image, np.ones((scale, scale)))
-        canvas[top : top + scale * height, left : left + scale * width] = tile
-    figure = Figure(figsize=(canvas.shape[1] / DPI, canvas.shape[0] / DPI), dpi=DPI)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(canvas, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
-    axes.set_axis_off()
-    return figure
-
-
-def png(figure: Figure) -> bytes:
-    """Return a figure as PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    return buffer.getvalue()
-
-
-def pdf(figure: Figure) -> bytes:
-    """Return a figure as PDF, the same bytes whenever it is drawn."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="pdf", dpi=300, metadata={"CreationDate": None})
-    return buffer.getvalue()
-
-
-def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, and the folder it belongs in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, png(figure))
 
 
 def write_activity_histogram(csv: Path) -> Path:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from iwae_cli.reports.paper import objective_order
-from iwae_cli.reports.reading import Run
-from iwae_cli.reports.tables import (
+from iwae_cli.reports.published import objective_order
+from iwae_cli.reports.read_runs import RunRecord
+from iwae_cli.reports.run_tables import (
     architecture_name,
     data_names,
     data_of,
@@ -27,7 +27,7 @@ COLUMNS += ["eval_seed", "baseline_run", "run"]
 TITLE = "Paired differences: NLL of the baseline minus that of the objective"
 
 
-def final_arrays(run: Run) -> dict[EvaluationKey, np.ndarray[Any, np.dtype[np.float64]]]:
+def final_arrays(run: RunRecord) -> dict[EvaluationKey, np.ndarray[Any, np.dtype[np.float64]]]:
     """Return log p-hat of each image for every evaluation of a run's last pass."""
     table, found = run.evaluations, {}
     for name, log_p in run.per_image.items():
@@ -41,14 +41,14 @@ def final_arrays(run: Run) -> dict[EvaluationKey, np.ndarray[Any, np.dtype[np.fl
     return found
 
 
-def paired_differences(runs: Sequence[Run]) -> pd.DataFrame:
+def paired_differences(runs: Sequence[RunRecord]) -> pd.DataFrame:
     """Return one row for each two runs that differ in their objective alone, and evaluation.
 
     `gain` is the NLL of `baseline` minus that of `objective`, the mean over images on the same
     binarisation, nats per image: above 0 where `objective` is better. `se` is its standard error
     over images, `t` their quotient.
     """
-    groups: dict[str, dict[str, tuple[Run, dict[str, Any]]]] = {}
+    groups: dict[str, dict[str, tuple[RunRecord, dict[str, Any]]]] = {}
     names = zip(runs, protocol_names(runs), data_names(runs), strict=True)
     for run, protocol, data in names:
         keys = identity_keys(run.config)
@@ -71,7 +71,7 @@ def paired_differences(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def compared(one: str, baseline: Run, other: str, run: Run) -> Iterator[dict[str, Any]]:
+def compared(one: str, baseline: RunRecord, other: str, run: RunRecord) -> Iterator[dict[str, Any]]:
     """Yield the paired difference of two runs for each evaluation that both have."""
     first, second = final_arrays(baseline), final_arrays(run)
     for key in sorted(first.keys() & second.keys()):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-TEMPLATE = "report.html.j2"
+TEMPLATE = "page.html.j2"
 NOTHING = "–"
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from iwae_cli.core.config import Arch, Config
-from iwae_cli.reports import paper
-from iwae_cli.reports.reading import Run
+from iwae_cli.reports import published
+from iwae_cli.reports.read_runs import RunRecord
 from iwae_cli.runs.eval_csv import L_K
 
 # What two runs may differ in and still stand in one table; all else is the protocol.
@@ -41,7 +41,7 @@ def identity_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     return flattened(own)
 
 
-def protocol_keys(run: Run) -> dict[str, Any]:
+def protocol_keys(run: RunRecord) -> dict[str, Any]:
     """Return the keys of a run's config that say how it was trained, whatever the table's cell."""
     flat = identity_keys(run.config)
     return {
@@ -51,7 +51,7 @@ def protocol_keys(run: Run) -> dict[str, Any]:
     }
 
 
-def protocol_names(runs: Sequence[Run]) -> list[str]:
+def protocol_names(runs: Sequence[RunRecord]) -> list[str]:
     """Return a name of each run's protocol: optimiser and passes, and what else tells it apart."""
     keys = [{**protocol_keys(run), "passes": run.total_passes} for run in runs]
     short = [f"{k['optimizer.name']}, {k['passes']} passes" for k in keys]
@@ -67,7 +67,7 @@ def protocol_names(runs: Sequence[Run]) -> list[str]:
     return names
 
 
-def data_names(runs: Sequence[Run]) -> list[str]:
+def data_names(runs: Sequence[RunRecord]) -> list[str]:
     """Return what each run's data are called, with the hash where one name stands for several."""
     found = {(data_of(run)["label"], data_of(run)["hash"]) for run in runs}
     versions = Counter(label for label, _ in found)
@@ -78,7 +78,7 @@ def data_names(runs: Sequence[Run]) -> list[str]:
     return names
 
 
-def data_of(run: Run) -> dict[str, Any]:
+def data_of(run: RunRecord) -> dict[str, Any]:
     """Return label, hash and numbers of images of a run's data."""
     return {"images": {}, **run.environment["data"]}
 
@@ -94,12 +94,12 @@ def architecture_name(arch: Mapping[str, Any]) -> str:
     """Return the sizes of the stochastic layers, such as `100+50`; the hidden ones unless usual."""
     latents, hidden = arch["latents"], arch.get("hidden", [])
     name = "+".join(map(str, latents))
-    if (latents, hidden) == paper.ARCHITECTURES.get(len(latents)):
+    if (latents, hidden) == published.ARCHITECTURES.get(len(latents)):
         return name
     return f"{name}, hidden {' + '.join('-'.join(map(str, widths)) for widths in hidden)}"
 
 
-def active_name(run: Run, passes: object) -> str:
+def active_name(run: RunRecord, passes: object) -> str:
     """Return the active units of each layer, such as `26+7`; empty if not counted at `passes`."""
     table = run.active_units
     if not len(table) or int(table["passes"].iloc[-1]) != passes:
@@ -108,7 +108,7 @@ def active_name(run: Run, passes: object) -> str:
     return "+".join(str(int(count)) for count in counts)
 
 
-def parent_of(run: Run, runs: Sequence[Run]) -> Run | None:
+def parent_of(run: RunRecord, runs: Sequence[RunRecord]) -> RunRecord | None:
     """Return the run that this one started from, if it is among `runs`."""
     config = run.config.get("init_from")
     if not config:
@@ -117,7 +117,7 @@ def parent_of(run: Run, runs: Sequence[Run]) -> Run | None:
     return next((other for other in runs if identity_keys(other.config) == wanted), None)
 
 
-def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
+def runs_table(runs: Sequence[RunRecord]) -> pd.DataFrame:
     """Return one row for each run and evaluation, and one for a run without any.
 
     Columns: what the run is and came to; `eval.*`, a row of its eval.csv; `active.*`, its active
@@ -148,7 +148,7 @@ def runs_table(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def summary(run: Run) -> dict[str, Any]:
+def summary(run: RunRecord) -> dict[str, Any]:
     """Return what a run is, and what its training came to."""
     last = run.metrics.iloc[-1] if len(run.metrics) else {}
     return {
@@ -170,7 +170,7 @@ def summary(run: Run) -> dict[str, Any]:
     }
 
 
-def active_settings(run: Run) -> dict[str, Any]:
+def active_settings(run: RunRecord) -> dict[str, Any]:
     """Return how the active units of a run were counted."""
     names = ["definition", "threshold", "samples", "split", "images", "seed"]
     if not len(run.active_units):
@@ -179,7 +179,7 @@ def active_settings(run: Run) -> dict[str, Any]:
     return {f"active.{name}": last[name] for name in names if name in last}
 
 
-def test_images(runs: Sequence[Run]) -> dict[str, int]:
+def test_images(runs: Sequence[RunRecord]) -> dict[str, int]:
     """Return the number of test images of each data set, by its hash.
 
     Runs older than that field of environment.json count the most that any run was evaluated on.
@@ -193,7 +193,7 @@ def test_images(runs: Sequence[Run]) -> dict[str, int]:
     return sizes
 
 
-def best_evaluation(run: Run, images: int) -> dict[str, Any] | None:
+def best_evaluation(run: RunRecord, images: int) -> dict[str, Any] | None:
     """Return the evaluation that stands for a finished run: of all test images, by L_5000.
 
     Where there is none with k = 5000, the largest k; of several, the newest.
@@ -213,7 +213,7 @@ def best_evaluation(run: Run, images: int) -> dict[str, Any] | None:
     return row
 
 
-def scores_table(runs: Sequence[Run]) -> pd.DataFrame:
+def scores_table(runs: Sequence[RunRecord]) -> pd.DataFrame:
     """Return one row a run: its place in the paper's tables, and its result or why it has none."""
     rows = []
     sizes = test_images(runs)

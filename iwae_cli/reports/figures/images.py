@@ -1,5 +1,6 @@
 """Pictures of images: each function turns arrays of a pictures.npz into a Figure."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from iwae_cli.reports.reading import Arrays
+from iwae_cli.reports.figures.style import DPI
+from iwae_cli.reports.read_runs import Arrays
 
 Images = NDArray[Any]
 
@@ -110,4 +112,33 @@ def posteriors(pictures: Arrays) -> Figure:
             panel.tick_params(labelsize=7)
     for panel, name in zip(panels[1:, 0], ("true posterior", "recognition"), strict=True):
         panel.set_ylabel(name)
+    return figure
+
+
+GRID_PIXELS = 840  # a grid of images is about that wide
+
+
+def image_grid(images: NDArray[np.floating[Any]]) -> Figure:
+    """Return a grid of grey images, black at 0 and white at 1, about as high as it is wide.
+
+    Each image pixel is a square of whole pixels of a figure that is saved with `save_png`.
+
+    Args:
+        images: In [0, 1], [N, H, W], shown row by row.
+    """
+    count, height, width = images.shape
+    columns = min(count, math.ceil(math.sqrt(count * height / width)))
+    rows = math.ceil(count / columns)
+    scale = max(1, GRID_PIXELS // (columns * width))
+    gap = max(2, scale * width // 20)
+    high, wide = scale * height + gap, scale * width + gap
+    canvas = np.ones((rows * high + gap, columns * wide + gap))
+    for index, image in enumerate(images):
+        top, left = gap + index // columns * high, gap + index % columns * wide
+        tile = np.kron(image, np.ones((scale, scale)))
+        canvas[top : top + scale * height, left : left + scale * width] = tile
+    figure = Figure(figsize=(canvas.shape[1] / DPI, canvas.shape[0] / DPI), dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(canvas, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    axes.set_axis_off()
     return figure

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from iwae_cli.reports.plots import COLOURS, logarithmic_k, save_png
+from iwae_cli.reports.figures.style import COLOURS, logarithmic_k, save_png
 
 NETWORKS = ("encoder", "decoder")
 # A bias is called one where chance gives a statistic as large once in a hundred such points.

@@ -8,9 +8,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from iwae_cli.reports import comparison, images, plots
-from iwae_cli.reports.paper import objective_order
-from iwae_cli.reports.reading import Run
+from iwae_cli.reports import objective_comparison
+from iwae_cli.reports.figures import curves, images
+from iwae_cli.reports.figures.objectives import comparison_figure
+from iwae_cli.reports.published import objective_order
+from iwae_cli.reports.read_runs import RunRecord
 
 TRAINED_ALIKE = ["data", "protocol", "architecture"]
 SAME_BUT_SEED = [*TRAINED_ALIKE, "objective", "k", "first_objective", "first_k"]
@@ -41,7 +43,7 @@ def model_name(score: Mapping[str, Any]) -> str:
 
 
 def drawings(
-    runs: Mapping[str, Run],
+    runs: Mapping[str, RunRecord],
     scores: pd.DataFrame,
     cells: Mapping[int, pd.DataFrame],
     compared: pd.DataFrame,
@@ -50,18 +52,18 @@ def drawings(
 
     Args:
         runs: By the path of their folder.
-        scores: `tables.scores_table` of them; of several seeds the first is shown.
+        scores: `run_tables.scores_table` of them; of several seeds the first is shown.
         cells: Cells of each of the paper's tables.
-        compared: `comparison.comparison_table` of them.
+        compared: `objective_comparison.comparison_table` of them.
     """
     for number in (1, 3):
         yield from against_k(cells[number])
-    for place, own in compared.groupby(comparison.ALIKE):
+    for place, own in compared.groupby(objective_comparison.ALIKE):
         data, protocol, architecture, k, seed, split, images, by_k, _ = place
         where = f"{data}, {architecture}, k={k}, seed {seed} ({protocol})"
         title = f"Objectives: {where}; {images} {split} images, L_{by_k}"
         name = slug("objectives", *place)
-        yield Drawing(name, "Objectives", title, comparison.comparison_figure(own))
+        yield Drawing(name, "Objectives", title, comparison_figure(own))
     order = scores["objective"].map(objective_order)
     shown = scores.assign(order=order).sort_values([*TRAINED_ALIKE, "k", "order", "seed"])
     shown = shown.drop_duplicates(SAME_BUT_SEED)
@@ -74,8 +76,8 @@ def drawings(
 def against_k(cells: pd.DataFrame) -> Iterator[Drawing]:
     """Yield NLL and active units against k for each data set and protocol."""
     kinds: tuple[tuple[str, str, Callable[[pd.DataFrame], Figure]], ...] = (
-        ("nll", "Test NLL", plots.nll_against_k),
-        ("active", "Active units", plots.active_against_k),
+        ("nll", "Test NLL", curves.nll_against_k),
+        ("active", "Active units", curves.active_against_k),
     )
     for (data, protocol), own in cells.groupby(["data", "protocol"]):
         for column, title, draw in kinds:
@@ -87,14 +89,14 @@ def against_k(cells: pd.DataFrame) -> Iterator[Drawing]:
 
 
 def of_models_together(
-    place: tuple[str, ...], scores: pd.DataFrame, runs: Mapping[str, Run]
+    place: tuple[str, ...], scores: pd.DataFrame, runs: Mapping[str, RunRecord]
 ) -> Iterator[Drawing]:
     """Yield training curves and samples of the models of one data set, protocol, architecture."""
     where = f"{place[0]}, {place[2]} ({place[1]})"
     own = {model_name(s): runs[s["folder"]] for s in scores.to_dict("records")}
     metrics = {name: run.metrics for name, run in own.items() if len(run.metrics)}
     if metrics:
-        figure = plots.training_curves(metrics)
+        figure = curves.training_curves(metrics)
         yield Drawing(slug("training", *place), "Training", f"Training: {where}", figure)
     for k, alike in scores.groupby("k"):
         names = [model_name(score) for score in alike.to_dict("records")]
@@ -106,7 +108,7 @@ def of_models_together(
             yield Drawing(slug("samples", f"k{k}", *place), "Samples", title, figure)
 
 
-def of_one_run(score: Mapping[str, Any], run: Run) -> Iterator[Drawing]:
+def of_one_run(score: Mapping[str, Any], run: RunRecord) -> Iterator[Drawing]:
     """Yield the figures that show one run alone."""
     where = f"{model_name(score)}: {score['data']}, {score['architecture']} ({score['protocol']})"
     held = set(run.pictures)
@@ -116,7 +118,7 @@ def of_one_run(score: Mapping[str, Any], run: Run) -> Iterator[Drawing]:
         yield Drawing(slug("posteriors", run.name), "Two latent units", title, figure)
     if len(run.active_units):
         title = f"Activity of the latent units, {where}"
-        figure = plots.activity_histogram(run.active_units)
+        figure = curves.activity_histogram(run.active_units)
         yield Drawing(slug("activity", run.name), "Activity", title, figure)
     if held >= {"originals", "reconstructions"}:
         figure = images.reconstructions(run.pictures)

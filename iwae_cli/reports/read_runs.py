@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from iwae_cli.core.config import FORMAT_VERSION
+from iwae_cli.core.errors import ReportError
 from iwae_cli.runs.eval_csv import with_later_columns
 from iwae_cli.runs.folder import RunFolder
 from iwae_cli.runs.state import State, state_of
@@ -41,7 +42,7 @@ class Unreadable(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRecord:
     """What a run folder holds; tables and mappings are empty where there is no such file."""
 
     folder: RunFolder
@@ -90,7 +91,7 @@ class RunReader:
     arrays: bool = True
     unreadable: list[Unreadable] = field(default_factory=list)
 
-    def runs(self, top: Path) -> list[Run]:
+    def runs(self, top: Path) -> list[RunRecord]:
         """Return every run in or below a folder that can be read, sorted by path."""
         runs = (self.run(path) for path in sorted(self.run_folders(top)))
         return [run for run in runs if run is not None]
@@ -107,7 +108,7 @@ class RunReader:
             if "checkpoint.pt" in files or ("config.yaml" in files and results & set(files)):
                 yield Path(path)
 
-    def run(self, path: Path) -> Run | None:
+    def run(self, path: Path) -> RunRecord | None:
         """Return a run, or None without a config and an environment of this format."""
         folder = RunFolder(path)
         environment, config = self._environment(folder.environment), self._config(folder.config)
@@ -122,7 +123,7 @@ class RunReader:
             )
             self.unreadable.append(Unreadable(folder.environment, reason))
             return None
-        return Run(
+        return RunRecord(
             folder=folder,
             config=config,
             environment=environment,
@@ -225,3 +226,19 @@ def first_line(error: Exception) -> str:
     """Return an exception as one short line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text).splitlines()[0][:160]
+
+
+def read_runs(folder: Path, *, arrays: bool) -> tuple[list[RunRecord], list[Unreadable]]:
+    """Return the runs in or below a folder, and the files that could not be read.
+
+    Raises:
+        ReportError: There is no trace of a run.
+    """
+    reader = RunReader(arrays=arrays)
+    runs = reader.runs(folder)
+    if not runs and not reader.unreadable:
+        raise ReportError(
+            f"no run in or below {folder}; train one with 'iwae train', or name the folder that "
+            "holds runs"
+        )
+    return runs, reader.unreadable
