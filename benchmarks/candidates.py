@@ -18,8 +18,10 @@ from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.row_lottery import keep_probabilities
-from iwae_cli.recipes import Fast, Kfac, Recipe
-from iwae_cli.training import Trainer
+from iwae_cli.training.recipes.adam import Fast
+from iwae_cli.training.recipes.base import Recipe
+from iwae_cli.training.recipes.kfac import Kfac
+from iwae_cli.training.trainer import Trainer
 
 Step = Callable[[], object]
 ROWS = 2500  # samples that the others decode at once in an evaluation

@@ -15,7 +15,7 @@ from iwae_cli.core.errors import SweepError, UsageError
 from iwae_cli.options import as_json, checkpoint, checkpoints, counts, device, seed, split
 
 if TYPE_CHECKING:
-    from iwae_cli.forecast import Forecast
+    from iwae_cli.training.dry_run import Forecast
 
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 FOLDER = click.Path(exists=True, file_okay=False)
@@ -120,10 +120,10 @@ def train(
         launch.show(overrides, cfg=cfg, resolve=resolve, info=info, config_dir=config_dir)
         return
     if dry_run:
-        from iwae_cli import forecast
+        from iwae_cli.training.dry_run import forecasts
 
         points = launch.plan(overrides, multirun=multirun, config_dir=config_dir).points
-        print_forecasts(forecast.forecasts(point.config for point in points), as_json=as_json)
+        print_forecasts(forecasts(point.config for point in points), as_json=as_json)
         return
     done = launch.launch(overrides, multirun=multirun, config_dir=config_dir)
     if as_json:

@@ -76,7 +76,7 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: str | None = N
     Raises:
         IwaeError: The fault of a single run, or one ConfigError with all faults of a sweep.
     """
-    from iwae_cli.prepare import validate
+    from iwae_cli.training.resolve import validate
 
     points: list[Point] = []
     faults: list[tuple[str, IwaeError]] = []
@@ -116,11 +116,11 @@ def launch(overrides: Sequence[str], *, multirun: bool, config_dir: str | None =
     Raises:
         IwaeError: A fault found before anything started, the failure of a single run, or Stopped.
     """
-    from iwae_cli import experiment
+    from iwae_cli.training import run as training
 
     todo = plan(overrides, multirun=multirun, config_dir=config_dir)
     if not todo.sweep:
-        return Launched([experiment.run(point.config).as_dict() for point in todo.points], [])
+        return Launched([training.run(point.config).as_dict() for point in todo.points], [])
     for point in todo.points:  # data that is missing is missing before the first run
         registry.loaded(registry.find(point.config.dataset))
     log.info("sweep of %d runs", len(todo.points))
@@ -187,7 +187,7 @@ def _name() -> str:
 
 def _job(values: DictConfig) -> None:
     """Carry out one run of a sweep, in whatever process, and leave its outcome in its folder."""
-    from iwae_cli import experiment
+    from iwae_cli.training import run as training
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     name = _name()
@@ -200,7 +200,7 @@ def _job(values: DictConfig) -> None:
         with StopSignals() as signals:
             if signals.received is not None:
                 return
-            result = experiment.run(parse(_plain(values)), wait=True)
+            result = training.run(parse(_plain(values)), wait=True)
             if signals.received is not None:
                 stopped.touch()
         outcome: dict[str, Any] = {"result": result.as_dict()}

@@ -13,7 +13,7 @@ from iwae_cli.core.config import Arch
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.prepare import validate
+from iwae_cli.training.resolve import validate
 
 
 def test_without_a_compiler_one_line_says_what_is_missing(
@@ -29,7 +29,7 @@ def test_without_a_compiler_one_line_says_what_is_missing(
 
 
 def test_the_row_lottery_is_not_compiled_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iwae_cli.prepare.check_compiler", lambda _: None)
+    monkeypatch.setattr("iwae_cli.training.resolve.check_compiler", lambda _: None)
     names = {"dataset": "digits", "objective": "iwae", "optimizer": "kfac"}
     nodes: dict[str, Any] = {node: {"name": name} for node, name in names.items()}
     with pytest.raises(ConfigError, match="compile=true is .* add optimizer.all_rows=true"):

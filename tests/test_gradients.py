@@ -12,12 +12,13 @@ import torch
 from click.testing import CliRunner, Result
 from linear_gaussian import LinearGaussian, linear_iwae
 
-from iwae_cli import experiment, objectives
+from iwae_cli import objectives
 from iwae_cli.cli import main
 from iwae_cli.core import config
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.evaluation.gradients import Moments, gradient_statistics, gradients
 from iwae_cli.reports.figures.gradients import gradient_figure
+from iwae_cli.training import run as training
 
 KS = [8, 32, 128]
 
@@ -85,7 +86,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "threads": 1,
         "outputs": str(tmp_path_factory.mktemp("outputs")),
     }
-    return experiment.run(config.parse(values)).folder
+    return training.run(config.parse(values)).folder
 
 
 def invoke(*arguments: str | Path) -> Result:

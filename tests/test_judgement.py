@@ -12,13 +12,13 @@ import torch
 from conftest import settings
 
 import iwae_cli
-from iwae_cli import experiment
-from iwae_cli.components import components_of
 from iwae_cli.core.errors import ConfigError, ResultsError
 from iwae_cli.evaluation.active_units import active_units
 from iwae_cli.evaluation.evaluate import evaluate
 from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.runs import checkpoint
+from iwae_cli.training import run as training
+from iwae_cli.training.resolve import components_of
 
 
 def test_evaluation_adds_rows_once_and_writes_each_images_estimate(copied: Path) -> None:
@@ -102,10 +102,10 @@ def test_damaged_results_are_named_and_nothing_is_computed_on_them(copied: Path)
 
 def test_metrics_that_were_cut_are_whole_again_when_a_finished_run_is_named(tmp_path: Path) -> None:
     run = settings(tmp_path)
-    metrics = experiment.run(run).folder / "metrics.csv"
+    metrics = training.run(run).folder / "metrics.csv"
     whole = metrics.read_text()
     metrics.write_text(whole[:-9])
-    assert experiment.run(run).already_finished
+    assert training.run(run).already_finished
     assert metrics.read_text() == whole
 
 

@@ -30,12 +30,12 @@ TINY = (
     "device=cpu",
     "threads=1",
 )
-# Stands in for `experiment.run`, so that a sweep's fate can be chosen by k; the rest is real.
+# Stands in for `training.run.run`, so that a sweep's fate can be chosen by k; the rest is real.
 FAKE = """
 import dataclasses, os, signal, sys
-from iwae_cli import experiment
 from iwae_cli.cli import main
 from iwae_cli.core.errors import NonFiniteError, Stopped
+from iwae_cli.training import run as training
 
 class Result:
     def __init__(self, k): self.k = k
@@ -54,7 +54,7 @@ def run(config, wait=False):
         raise ZeroDivisionError
     return Result(config.k)
 
-experiment.run = run
+training.run = run
 main(sys.argv[1:], prog_name="iwae")
 """
 

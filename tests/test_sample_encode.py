@@ -11,7 +11,6 @@ from click.testing import CliRunner, Result
 from conftest import Command, binary_images, tiny_model
 from matplotlib.image import imread
 
-from iwae_cli import experiment
 from iwae_cli.cli import main
 from iwae_cli.core import config
 from iwae_cli.core.config import Arch
@@ -21,6 +20,7 @@ from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.evaluation.visualisation import posterior_densities, sample, write_pictures
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.runs.folder import RunFolder
+from iwae_cli.training import run as training
 
 SETTINGS: dict[str, Any] = {
     "arch": {"latents": [4, 2], "hidden": [[8], [6]]},
@@ -34,7 +34,7 @@ SETTINGS: dict[str, Any] = {
 
 def trained_on(dataset: dict[str, Any], outputs: Path) -> Path:
     values = {**SETTINGS, "dataset": dataset, "outputs": str(outputs)}
-    return experiment.run(config.parse(values)).folder
+    return training.run(config.parse(values)).folder
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,11 @@ from iwae_cli.models.backward import Passage
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE, Gradients
 from iwae_cli.objectives.iwae import Iwae
-from iwae_cli.recipes import Fast, Kfac, OriginalCode, Paper, Recipe
 from iwae_cli.runs.metrics import Metrics
-from iwae_cli.training import Trainer
+from iwae_cli.training.recipes.adam import Fast, OriginalCode, Paper
+from iwae_cli.training.recipes.base import Recipe
+from iwae_cli.training.recipes.kfac import Kfac
+from iwae_cli.training.trainer import Trainer
 
 PIXELS, IMAGES = 7, 50
 SHORT: dict[str, Any] = {"passes": 3, "batch_size": 20, "k_growth": [2]}

@@ -8,13 +8,14 @@ import pytest
 import torch
 from conftest import Command, tiny_run
 
-from iwae_cli import experiment
 from iwae_cli.core import config
 from iwae_cli.core.config import Config
 from iwae_cli.core.errors import ConfigError
-from iwae_cli.forecast import forecasts
-from iwae_cli.prepare import prepare, validate
 from iwae_cli.runs import checkpoint
+from iwae_cli.training import run as training
+from iwae_cli.training.dry_run import forecasts
+from iwae_cli.training.resolve import prepare, validate
+from iwae_cli.training.resume import start_from
 
 PARENT = {"objective": {"name": "vae"}, "k": 1, "optimizer": {"name": "paper", "stages": 1}}
 
@@ -37,12 +38,12 @@ def test_a_child_trains_its_parent_first_and_starts_where_it_ended(tmp_path: Pat
     child = settings(tmp_path)
     parent = child.parent()
     assert parent is not None
-    experiment.run(child)
+    training.run(child)
     folders = {path.name for path in (tmp_path / "runs").iterdir()}
     assert folders == {prepare(child).folder.path.name, prepare(parent).folder.path.name}
     before = checkpoint.load(prepare(parent).folder.checkpoint)
-    trainer = experiment.new_trainer(prepare(child))
-    experiment.start_from(trainer, prepare(parent))
+    trainer = training.new_trainer(prepare(child))
+    start_from(trainer, prepare(parent))
     for name, parameter in trainer.model.state_dict().items():
         assert torch.equal(parameter, before["model"][name])
     assert torch.equal(trainer.generator.get_state(), before["training"]["generator"])
@@ -55,9 +56,9 @@ def test_a_finished_parent_is_not_trained_again(tmp_path: Path) -> None:
     child = settings(tmp_path)
     parent = child.parent()
     assert parent is not None
-    first = experiment.run(parent)
+    first = training.run(parent)
     written = (first.folder / "checkpoint.pt").stat().st_mtime_ns
-    experiment.run(child)
+    training.run(child)
     assert (first.folder / "checkpoint.pt").stat().st_mtime_ns == written
 
 
@@ -90,10 +91,10 @@ def test_a_parent_that_cannot_run_or_that_has_another_optimiser_is_refused(tmp_p
 def test_follow_ups_leave_complete_rows_and_are_done_once(tmp_path: Path) -> None:
     then = {"eval": [3, 6], "active_units": True}
     run = settings(tmp_path, init_from=None, then=then)
-    folder = experiment.run(run).folder
+    folder = training.run(run).folder
     assert pd.read_csv(folder / "eval.csv")["k"].tolist() == [3, 6]
     written = (folder / "eval.csv").stat().st_mtime_ns, (folder / "active_units.csv").stat()
-    assert experiment.run(run).already_finished
+    assert training.run(run).already_finished
     again = (folder / "eval.csv").stat().st_mtime_ns, (folder / "active_units.csv").stat()
     assert again[0] == written[0]
     assert again[1].st_mtime_ns == written[1].st_mtime_ns
@@ -108,7 +109,7 @@ def test_a_forecast_names_each_run_once_with_its_state_and_costs(tmp_path: Path)
     assert [one.passes for one in before] == [1, 1]
     assert all(0 < one.seconds < 600 and one.bytes > 1000 for one in before)
     assert not (tmp_path / "runs").exists(), "a forecast writes nothing"
-    experiment.run(child)
+    training.run(child)
     after = forecasts([child, parent])
     assert [one.state for one in after] == ["finished", "finished"]
     assert [one.seconds for one in after] == [0, 0]

@@ -82,7 +82,7 @@ class Arch:
 
 @dataclass(frozen=True)
 class Then:
-    """What follows a finished training; see `experiment.follow_up`.
+    """What follows a finished training; see `training.run.follow_up`.
 
     Attributes:
         eval: Numbers of samples k of the test NLLs; none if empty.

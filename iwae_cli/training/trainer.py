@@ -13,16 +13,16 @@ from iwae_cli.core.errors import NonFiniteError, Stopped
 from iwae_cli.core.progress import ProgressReport
 from iwae_cli.core.seeding import derived_seed
 from iwae_cli.core.signals import StopSignals
-from iwae_cli.data.binarisation import binarise
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.base import Objective
-from iwae_cli.recipes import Recipe
 from iwae_cli.runs.metrics import Metrics
-from iwae_cli.update import Update, update_of
+from iwae_cli.training.cuda_graph import update_of
+from iwae_cli.training.recipes.base import Recipe
+from iwae_cli.training.step import Update, set_learning_rate
+from iwae_cli.training.validation import validation_bound
 
 # An image costs about as much as this many of its samples: batch, binarisation, first layer.
 IMAGE_COST = 4
-VALIDATION_BATCH = 100
 # Time after which a run knows how long it will take.
 FORECAST_SECONDS = 5.0
 # Steps between two looks at the bound on a GPU, which has to be waited for.
@@ -67,18 +67,10 @@ class Trainer:
         self.order = torch.arange(len(train), device=train.device)
         self._bounds = torch.zeros((), dtype=torch.float64, device=train.device)
         self.seconds = 0.0
-        self.update = update_of(
-            Update(
-                model,
-                self.optimizer,
-                self.generator,
-                recipe.reduction,
-                dynamic,
-                recipe.all_rows,
-            ),
-            capturable=recipe.capturable,
-            objective=objective,
+        plain = Update(
+            model, self.optimizer, self.generator, recipe.reduction, dynamic, recipe.all_rows
         )
+        self.update = update_of(plain, capturable=recipe.capturable, objective=objective)
         self.metrics: list[Metrics] = []
 
     @property
@@ -132,7 +124,7 @@ class Trainer:
         chosen = self.order[start : start + self.batch_size]
         grey = self.train.index_select(0, chosen)
         position = self.pass_index + self.step_in_pass / self.steps_per_pass
-        self._set_learning_rate(self.recipe.rates.at(position))
+        set_learning_rate(self.optimizer, self.recipe.rates.at(position))
         k = self.recipe.k_at(self.pass_index, self.k)
         objective = self.objective.at(position / self.recipe.total_passes)
         self._bounds += self.update(grey, k, objective)
@@ -140,13 +132,6 @@ class Trainer:
         on_host = self._bounds.device.type == "cpu"
         if on_host or self.step_in_pass % CHECK_STEPS == 0:
             self._check_bound()
-
-    def _set_learning_rate(self, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):  # a recorded update reads it from there
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
 
     @property
     def bound_sum(self) -> float:
@@ -243,7 +228,7 @@ class Trainer:
             k=self.recipe.k_at(self.pass_index, self.k),
             learning_rate=self.recipe.rates.at(self.pass_index),
             train_bound=self.bound_sum / len(self.train),
-            valid_bound=self.validation_bound() if due and len(self.valid) else math.nan,
+            valid_bound=self._validation_bound() if due and len(self.valid) else math.nan,
             seconds=self.seconds,
             images_per_second=len(self.train) / self.seconds,
         )
@@ -253,19 +238,7 @@ class Trainer:
         self.seconds = 0.0
         return row
 
-    @torch.no_grad()
-    def validation_bound(self) -> float:
-        """Return the objective's bound at the run's k on the held-out images, nats per image.
-
-        Binarisation and noise are the same at every call, and leave the training's generator
-        alone.
-        """
-        generator = torch.Generator(self.train.device)
-        generator.manual_seed(derived_seed(self.seed, "validation"))
-        total = 0.0
-        for grey in torch.split(self.valid, VALIDATION_BATCH):
-            x = binarise(grey, generator) if self.dynamic else grey
-            noise = self.model.draw_noise(self.k, len(x), generator)
-            log_w = self.model.importance_sample(x, noise).log_w
-            total += float(self.objective.bound(log_w).sum())
-        return total / len(self.valid)
+    def _validation_bound(self) -> float:
+        return validation_bound(
+            self.model, self.objective, self.valid, k=self.k, seed=self.seed, dynamic=self.dynamic
+        )

@@ -12,7 +12,6 @@ import torch
 
 from iwae_cli.core.config import Config
 from iwae_cli.core.device import products_of
-from iwae_cli.core.errors import CheckpointError
 from iwae_cli.core.runtime import default_threads
 from iwae_cli.core.seeding import derived_seed
 from iwae_cli.data.dataset import Dataset
@@ -21,14 +20,14 @@ from iwae_cli.evaluation.evaluate import evaluate
 from iwae_cli.evaluation.visualisation import write_pictures
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.models.loading import load_parameters
-from iwae_cli.optimizers.kfac import KFAC
-from iwae_cli.prepare import Run, prepare
-from iwae_cli.recipes import Kfac
 from iwae_cli.runs import checkpoint
 from iwae_cli.runs.log import hints, log_file, say_if_long
-from iwae_cli.runs.provenance import describe_environment, numerics
-from iwae_cli.training import Trainer
+from iwae_cli.runs.provenance import describe_environment
+from iwae_cli.training.optimizers.kfac import KFAC
+from iwae_cli.training.recipes.kfac import Kfac
+from iwae_cli.training.resolve import ResolvedRun, prepare
+from iwae_cli.training.resume import content_of, restore, start_from
+from iwae_cli.training.trainer import Trainer
 
 log = logging.getLogger("iwae")
 
@@ -77,7 +76,7 @@ def run(settings: Config, *, wait: bool = False) -> RunResult:
     return result
 
 
-def train(run: Run, *, wait: bool) -> RunResult:
+def train(run: ResolvedRun, *, wait: bool) -> RunResult:
     """Train a run to its end, after its parent, from its checkpoint if there is one."""
     if run.parent:
         train(run.parent, wait=True)
@@ -108,7 +107,7 @@ def train(run: Run, *, wait: bool) -> RunResult:
     )
 
 
-def train_locked(trainer: Trainer, run: Run) -> None:
+def train_locked(trainer: Trainer, run: ResolvedRun) -> None:
     """Train in a folder that this process holds, and save as the config says."""
     log.info("%s %s", "resuming" if trainer.steps else "training", run.folder.path)
     if not trainer.steps:
@@ -130,7 +129,7 @@ def train_locked(trainer: Trainer, run: Run) -> None:
     )
 
 
-def say_of_former_default(run: Run) -> None:
+def say_of_former_default(run: ResolvedRun) -> None:
     """Log how to go on with an unfinished run that the same command started in version 0.2."""
     if run.components.recipe != Kfac():
         return
@@ -145,26 +144,7 @@ def say_of_former_default(run: Run) -> None:
         )
 
 
-def content_of(trainer: Trainer, run: Run) -> dict[str, Any]:
-    """Return a checkpoint's content."""
-    return {
-        "config": run.plain,
-        "identity": run.identity,
-        "data": {
-            "hash": run.dataset.content_hash,
-            "label": run.dataset.label,
-            "binarization": run.dataset.binarization,
-            "pixels": run.dataset.train.shape[1],
-            "image_shape": run.dataset.image_shape,
-        },
-        "model": trainer.model.state_dict(),
-        "optimizer": trainer.optimizer.state_dict(),
-        "training": {**trainer.state(), "steps": trainer.steps},
-        "versions": numerics(run.device, compiled=run.settings.compile),
-    }
-
-
-def new_trainer(run: Run) -> Trainer:
+def new_trainer(run: ResolvedRun) -> Trainer:
     """Return the training of a run at its very beginning."""
     settings, dataset = run.settings, run.dataset
     model = new_model(settings, dataset).to(run.device).multiply_in(products_of(run.precision))
@@ -194,46 +174,7 @@ def new_model(settings: Config, dataset: Dataset) -> IWAE:
     return model
 
 
-def restore(trainer: Trainer, run: Run) -> None:
-    """Continue from a run's checkpoint; warn where numbers can differ from an uninterrupted run.
-
-    Raises:
-        CheckpointError: It belongs to another run.
-    """
-    path = run.folder.checkpoint
-    content = checkpoint.load(path)
-    if content["identity"] != run.identity:
-        raise CheckpointError(
-            f"{path} belongs to another run (identity {content['identity'][:8]}, "
-            f"expected {run.identity[:8]}); move it away"
-        )
-    load_parameters(trainer.model, content, path)
-    load_optimizer_state(trainer, content)
-    trainer.restore(content["training"])
-    before, now = content["versions"], numerics(run.device, compiled=run.settings.compile)
-    changed = [
-        f"{key} {before.get(key)} -> {now[key]}" for key in now if before.get(key) != now[key]
-    ]
-    if changed and not trainer.finished:
-        differences = ", ".join(changed)
-        log.warning("warning: resumed with %s: not bit for bit as if uninterrupted", differences)
-
-
-def start_from(trainer: Trainer, parent: Run) -> None:
-    """Start from the parameters, optimiser state and generator state that `parent` ended with."""
-    content = checkpoint.load(parent.folder.checkpoint)
-    load_parameters(trainer.model, content, parent.folder.checkpoint)
-    load_optimizer_state(trainer, content)
-    trainer.generator.set_state(content["training"]["generator"])
-
-
-def load_optimizer_state(trainer: Trainer, content: dict[str, Any]) -> None:
-    """Take over a checkpoint's moments; learning rate, decays, eps stay those of the recipe."""
-    own = trainer.optimizer.state_dict()
-    trainer.optimizer.load_state_dict({**own, "state": content["optimizer"]["state"]})
-
-
-def follow_up(run: Run) -> None:
+def follow_up(run: ResolvedRun) -> None:
     """Do what the config wants once training has ended, but for what was done before."""
     then = run.settings.then
     if then.eval:

@@ -11,11 +11,12 @@ from iwae_cli.core.config import Config
 from iwae_cli.core.runtime import default_threads
 from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.evaluation.parallel import workers_for
-from iwae_cli.experiment import new_trainer
-from iwae_cli.prepare import Run, prepare
 from iwae_cli.runs import checkpoint
+from iwae_cli.runs.eval_csv import L_K
 from iwae_cli.runs.folder import stored_row
-from iwae_cli.training import Trainer
+from iwae_cli.training.resolve import ResolvedRun, prepare
+from iwae_cli.training.run import new_trainer
+from iwae_cli.training.trainer import Trainer
 
 STEPS = 4
 IMAGES = 2
@@ -54,7 +55,7 @@ class Forecaster:
     def __init__(self) -> None:
         self._measured: dict[str, float] = {}
 
-    def forecast(self, run: Run) -> Forecast:
+    def forecast(self, run: ResolvedRun) -> Forecast:
         """Return the state of a run, and the time and disk until it and its follow-ups are done."""
         trainer = new_trainer(run)
         recipe, steps = run.components.recipe, trainer.steps_per_pass
@@ -73,7 +74,7 @@ class Forecaster:
             run.folder.path.name, state, done, recipe.total_passes, seconds, disk(run, trainer)
         )
 
-    def _step_seconds(self, run: Run, trainer: Trainer, k: int) -> float:
+    def _step_seconds(self, run: ResolvedRun, trainer: Trainer, k: int) -> float:
         recipe = run.components.recipe
         key = f"{costs(run)} {run.settings.objective} {trainer.batch_size} {k}"
         if key not in self._measured:
@@ -81,14 +82,12 @@ class Forecaster:
             self._measured[key] = median(timed(trainer.step) for _ in range(STEPS))
         return self._measured[key]
 
-    def _evaluation_seconds(self, run: Run, trainer: Trainer, done: int) -> float:
+    def _evaluation_seconds(self, run: ResolvedRun, trainer: Trainer, done: int) -> float:
         total, steps = 0.0, run.components.recipe.total_passes * trainer.steps_per_pass
         images = run.dataset.test
         for k in run.settings.then.eval:
             row = {"steps": steps, "k": k, "split": "test", "images": len(images)}
-            if stored_row(
-                run.folder, {**row, "seed": 0, "estimator": "L_k", "precision": "float32"}
-            ):
+            if stored_row(run.folder, {**row, "seed": 0, "estimator": L_K, "precision": "float32"}):
                 continue
             key = f"{costs(run)} evaluation {k}"
             if key not in self._measured:
@@ -100,7 +99,7 @@ class Forecaster:
         return total
 
 
-def costs(run: Run) -> str:
+def costs(run: ResolvedRun) -> str:
     """Return what the cost of one sample of one image depends on."""
     arch = run.settings.arch
     return f"{run.dataset.train.shape[1]} {arch.latents} {arch.hidden} {run.device} {run.precision}"
@@ -113,7 +112,7 @@ def timed(step: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def disk(run: Run, trainer: Trainer) -> int:
+def disk(run: ResolvedRun, trainer: Trainer) -> int:
     """Return about how many bytes the run folder needs, with room for a second checkpoint."""
     parameters = sum(p.numel() for p in trainer.model.parameters())
     checkpoint_bytes = 4 * (3 * parameters + len(run.dataset.train))  # with two moments each
