@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from iwae_cli import __version__
-from iwae_cli.cli import main
+from iwae_cli.cli.main import main
 from iwae_cli.core.errors import UsageError
 from iwae_cli.runs import folder
 
@@ -86,7 +86,7 @@ def test_version_is_printed() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from iwae_cli.cli import main; main(['--help'], standalone_mode=False); "
+        "import sys; from iwae_cli.cli.main import main; main(['--help'], standalone_mode=False); "
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from linear_gaussian import LinearGaussian, linear_iwae
 
 from iwae_cli import objectives
-from iwae_cli.cli import main
+from iwae_cli.cli.main import main
 from iwae_cli.core import config
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.evaluation.gradients import Moments, gradient_statistics, gradients

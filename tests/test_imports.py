@@ -1,6 +1,8 @@
 """A file imports only from its own room and from rooms on floors below it."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,52 +23,100 @@ ORDER = {
     "training": 5,
     "cli": 6,
 }
-BUILT = (
-    "core",
-    "objectives",
-    "data",
-    "models",
-    "runs",
-    "evaluation",
-    "reports",
-)  # rooms that are complete
-FILES = sorted(PACKAGE.rglob("*.py"))
-
-
-def name_of(path: Path) -> str:
-    """Return the name of a file below the package, such as `data/mnist.py`."""
-    return path.relative_to(PACKAGE).as_posix()
-
-
-def room_of(module: str) -> str:
-    """Return the room of a module such as `data.mnist`."""
-    return module.partition(".")[0]
+FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+IN_ROOMS = [path for path in FILES if len(path.parts) > 1]
+# Carries out a command, and prints which of some modules were imported by then
+IMPORTED = """
+import sys
+from iwae_cli.cli.main import main
+main(sys.argv[2:], standalone_mode=False)
+print("imported:", *[name for name in sys.argv[1].split(",") if name in sys.modules])
+"""
 
 
 def imported(path: Path) -> set[str]:
     """Return what a file imports, by its full name, wherever in the file."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse((PACKAGE / path).read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.module
-            assert node.level == 0, f"{path}: a relative import"
+            assert node.module, "a relative import"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
 def rooms_imported(path: Path) -> set[str]:
     """Return the rooms that a file imports from."""
-    own = {name for name in imported(path) if name.startswith("iwae_cli.")}
-    return {room_of(name.removeprefix("iwae_cli.")) for name in own}
+    return {name.split(".")[1] for name in imported(path) if name.startswith("iwae_cli.")}
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
+def modules_of(modules: str, arguments: list[str], folder: Path) -> str:
+    """Return which of some modules, comma-separated, a command imports when run in `folder`."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, modules, *arguments],
+        cwd=folder,
+        env={"PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()[-1].removeprefix("imported:")
+
+
+def test_every_file_is_in_a_room() -> None:
+    top = {path.name for path in PACKAGE.iterdir() if path.is_file()}
+    assert top <= {"__init__.py", "__main__.py", "py.typed"}
+    assert {path.parts[0] for path in IN_ROOMS} == set(ORDER)
+
+
+@pytest.mark.parametrize("path", IN_ROOMS, ids=str)
 def test_a_file_imports_from_its_room_and_from_floors_below(path: Path) -> None:
-    room = room_of(name_of(path).replace("/", "."))
-    if room not in BUILT:
-        return
+    room = path.parts[0]
     for other in rooms_imported(path) - {room}:
-        if other in ORDER:
-            assert ORDER[other] < ORDER[room], f"{name_of(path)} imports {other}"
+        assert other in ORDER, f"{path} imports {other}, which is no room"
+        assert ORDER[other] < ORDER[room], f"{path} imports {other}"
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parts[0] == "objectives"], ids=str)
+def test_objectives_import_torch_alone(path: Path) -> None:
+    foreign = {name.partition(".")[0] for name in imported(path)} - sys.stdlib_module_names
+    assert foreign <= {"torch", "iwae_cli"}
+    assert rooms_imported(path) <= {"objectives"}
+
+
+def test_hydra_is_imported_in_one_file_and_matplotlib_in_one_folder() -> None:
+    def importing(package: str) -> set[Path]:
+        return {p for p in FILES if package in {name.partition(".")[0] for name in imported(p)}}
+
+    assert importing("hydra") == {Path("cli/compose.py")}
+    assert {path.parent for path in importing("matplotlib")} == {Path("reports/figures")}
+
+
+def test_runs_are_listed_without_torch_and_without_matplotlib(trained: Path) -> None:
+    command = ["runs", str(trained)]
+    assert modules_of("torch,matplotlib,pandas", command, trained) == " pandas"
+
+
+def test_a_report_is_made_without_torch(trained: Path, tmp_path: Path) -> None:
+    command = ["report", str(trained), "--output", str(tmp_path)]
+    assert modules_of("torch,matplotlib", command, tmp_path) == " matplotlib"
+
+
+def test_the_newest_run_is_found_without_torch(tmp_path: Path) -> None:
+    run = tmp_path / "outputs" / "runs" / "newest"
+    run.mkdir(parents=True)
+    (run / "checkpoint.pt").touch()
+    code = (
+        "import sys; from iwae_cli.cli.options import checkpoints; "
+        "print(*checkpoints(()), 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [str(Path("outputs/runs/newest")), "False"]

@@ -10,7 +10,7 @@ from conftest import Command, tiny_run
 from filelock import FileLock
 from run_folders import command
 
-from iwae_cli.cli import main
+from iwae_cli.cli.main import main
 from iwae_cli.evaluation.evaluate import evaluate
 from iwae_cli.runs.folder import RunFolder
 from iwae_cli.runs.state import last_error, state_of

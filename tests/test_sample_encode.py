@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from conftest import Command, binary_images, tiny_model
 from matplotlib.image import imread
 
-from iwae_cli.cli import main
+from iwae_cli.cli.main import main
 from iwae_cli.core import config
 from iwae_cli.core.config import Arch
 from iwae_cli.core.errors import ConfigError

@@ -125,7 +125,7 @@ def test_dry_run_lists_a_sweep_and_starts_nothing(iwae: Command, tmp_path: Path)
 
 @pytest.mark.parametrize(("name", "runs"), [("table1", 24), ("table2", 4), ("table3", 12)])
 def test_the_experiments_hold_the_papers_grids(name: str, runs: int) -> None:
-    from iwae_cli.launch import plan
+    from iwae_cli.cli.launch import plan
 
     planned = plan([f"experiment={name}"], multirun=False)
     assert planned.sweep

@@ -20,7 +20,7 @@ def overrides_completed(ctx: click.Context, _: click.Parameter, incomplete: str)
     Bash hands over `arch=one` as the three words `arch`, `=` and `one`, of which click drops a last
     `=`; what bash wants back is only the part behind the `=`.
     """
-    from iwae_cli.launch import completions
+    from iwae_cli.cli.compose import completions
 
     given = ctx.params.get("overrides") or ()
     words = "\n".join(given).replace("\n=\n", "=").replace("\n=", "=").splitlines()

@@ -1,10 +1,19 @@
-"""The command that fetches and describes data sets: parse, call, print."""
+"""`iwae data`: fetch, verify and describe a data set."""
 
 import click
 
-from iwae_cli import terminal
+from iwae_cli.cli.options import as_json
+from iwae_cli.cli.output import print_fields, print_json, print_table
 from iwae_cli.core.errors import UsageError
-from iwae_cli.options import as_json
+
+DESCRIBED = {
+    "split": "split",
+    "images": "images",
+    "pixels": "pixels",
+    "mean": "mean",
+    "min": "min",
+    "max": "max",
+}
 
 
 @click.command()
@@ -28,17 +37,15 @@ def data(name: str | None, options: tuple[str, ...], as_json: bool) -> None:
     if name is None:
         sources = {key: source.__doc__ or "" for key, source in registry.SOURCES.items()}
         listed = [{"name": key, "what": doc.splitlines()[0]} for key, doc in sources.items()]
-        terminal.print_json(listed) if as_json else terminal.print_table(
-            listed, {"name": "name", "what": "what"}
-        )
+        print_json(listed) if as_json else print_table(listed, {"name": "name", "what": "what"})
         return
     if bad := [option for option in options if "=" not in option]:
         raise UsageError(f"cannot read '{bad[0]}': options are written key=value")
     values = dict(option.split("=", 1) for option in options)
     described = registry.describe(registry.find({"name": name, **values}).load())
     if as_json:
-        terminal.print_json(described)
+        print_json(described)
         return
     splits = described.pop("splits")
-    terminal.print_fields(described)
-    terminal.print_table([{"split": key} | row for key, row in splits.items()], terminal.DESCRIBED)
+    print_fields(described)
+    print_table([{"split": key} | row for key, row in splits.items()], DESCRIBED)
