@@ -108,6 +108,31 @@ def test_bounds_and_weights_stay_finite_for_weights_far_apart(case: Case, scale:
         assert bool(values.isfinite().all())
 
 
+@pytest.mark.parametrize("level", [-90.0, -550.0])
+@pytest.mark.parametrize(
+    ("name", "parameters", "k"),
+    [
+        ("jvi", {"order": 1}, 50),
+        ("jvi", {"order": 2}, 50),
+        ("vr", {"alpha": 0.99999}, 50),
+        ("vr", {"alpha": 1 - 1e-9}, 50),
+        ("vr", {"alpha": 1e6}, 50),
+        ("vr", {"alpha": -1e6}, 50),
+    ],
+)
+def test_float32_log_weights_lose_no_more_than_their_own_rounding(
+    name: str, parameters: dict[str, float], k: int, level: float
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    single = (level + 8 * torch.randn(k, 20, generator=generator, dtype=torch.float64)).float()
+    objective = find(name, **parameters)
+    exact = objective.bound(single.double())
+    torch.testing.assert_close(objective.bound(single).double(), exact, rtol=2e-7, atol=0)
+    ours, theirs = objective.weights(single).a, objective.weights(single.double()).a
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours.double(), theirs, rtol=1e-4, atol=1e-7)
+
+
 ONE_SAMPLE = [case for case in CASES if case.name not in ("jvi", "miwae", "piwae", "rws")]
 
 
@@ -208,7 +233,8 @@ def test_only_lower_bounds_are_called_so() -> None:
         ({"name": "jvi", "order": 1}, 1, "order 1 needs k in 2..5000, got k=1"),
         ({"name": "jvi", "order": 3}, 8, "order must be 1 or 2"),
         ({"name": "jvi", "order": 2}, 500, "order 2 needs k in 3..200"),
-        ({"name": "vr", "alpha": math.inf}, 8, "alpha must be a number or -inf"),
+        ({"name": "vr", "alpha": math.inf}, 8, "alpha must be in [-1e6, 1e6], or -inf"),
+        ({"name": "vr", "alpha": -1e37}, 8, "alpha must be in [-1e6, 1e6], or -inf"),
         ({"name": "dreg_alpha", "alpha": 2.0}, 8, "alpha must be in [0, 1]"),
         ({"name": "dreg", "alpha": 0.5}, 8, "unknown key 'alpha'"),
     ],

@@ -45,7 +45,14 @@ class Jvi(Objective):
             raise ValueError(f"order {self.order} needs k in {allowed}, got k={k}")
 
     def bound(self, log_w: Tensor) -> Tensor:
-        """Return the jackknife, nats, [B], from log weights [k, B]."""
+        """Return the jackknife, nats, [B], from log weights [k, B].
+
+        In float64, as its factors of size k^m cancel.
+        """
+        return self.exact_bound(log_w.double()).to(log_w.dtype)
+
+    def exact_bound(self, log_w: Tensor) -> Tensor:
+        """Return the jackknife of log weights in float64."""
         k, m = len(log_w), self.order
         means = [log_mean_exp(log_w), mean_without_one(log_w)]
         if m == 2:
@@ -60,9 +67,9 @@ class Jvi(Objective):
     def weights(self, log_w: Tensor) -> Weights:
         """Return the derivative of the jackknife in log w, for both networks, [k, B]."""
         with torch.inference_mode(mode=False), torch.enable_grad():
-            variable = log_w.clone().detach().requires_grad_()
-            (a,) = torch.autograd.grad(self.bound(variable).sum(), variable)
-        return Weights.of_total_derivative(a)
+            variable = log_w.clone().detach().double().requires_grad_()
+            (a,) = torch.autograd.grad(self.exact_bound(variable).sum(), variable)
+        return Weights.of_total_derivative(a.to(log_w.dtype))
 
 
 def mean_without_one(log_w: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ from torch import Tensor
 from iwae_cli.objectives.base import Kind, Objective, Weights
 from iwae_cli.objectives.importance import log_mean_exp, normalised_weights
 
+LARGEST = 1e6
+
 
 @dataclass(frozen=True)
 class Vr(Objective):
@@ -19,15 +21,15 @@ class Vr(Objective):
     bound; alpha < 0 gives none. Li and Turner 2016, arXiv 1602.02311, equations 12 and 14.
 
     Attributes:
-        alpha: Any number or -inf.
+        alpha: In [-LARGEST, LARGEST], or -inf.
     """
 
     name: str = "vr"
     alpha: float = 0.5
 
     def __post_init__(self) -> None:
-        if math.isnan(self.alpha) or self.alpha == math.inf:
-            raise ValueError(f"alpha must be a number or -inf, got {self.alpha}")
+        if not (abs(self.alpha) <= LARGEST or self.alpha == -math.inf):
+            raise ValueError(f"alpha must be in [-1e6, 1e6], or -inf, got {self.alpha}")
 
     @property
     def kind(self) -> Kind:
@@ -35,16 +37,25 @@ class Vr(Objective):
         return "lower" if self.alpha >= 0 else "neither"
 
     def bound(self, log_w: Tensor) -> Tensor:
-        """Return the bound, nats, [B], from log weights [k, B]."""
+        """Return the bound, nats, [B], from log weights [k, B].
+
+        With d = log w - max log w and s = 1 - alpha it is max log w + log(mean exp(s d)) / s,
+        where the logarithm of a number near one is taken by log1p.
+        """
         if self.alpha == 1:
             return log_w.mean(0)
         if self.alpha == -math.inf:
             return log_w.amax(0)
-        return log_mean_exp((1 - self.alpha) * log_w) / (1 - self.alpha)
+        largest, s = log_w.double().amax(0), 1 - self.alpha
+        power = s * (log_w.double() - largest)
+        near = torch.log1p(torch.expm1(power.clamp(max=1)).mean(0))
+        found = torch.where(power.abs().amax(0) < 1, near, log_mean_exp(power))
+        return (largest + found / s).to(log_w.dtype)
 
     def weights(self, log_w: Tensor) -> Weights:
         """Return w_i^(1 - alpha), normalised, for both networks, from log weights [k, B]."""
         if self.alpha == -math.inf:
             largest = log_w.argmax(0, keepdim=True)
             return Weights.of_total_derivative(torch.zeros_like(log_w).scatter(0, largest, 1.0))
-        return Weights.of_total_derivative(normalised_weights((1 - self.alpha) * log_w))
+        powers = (1 - self.alpha) * (log_w - log_w.amax(0))
+        return Weights.of_total_derivative(normalised_weights(powers))
