@@ -18,7 +18,7 @@ import click
 import pandas as pd
 import torch
 from candidates import evaluations, has_pythae, kept_share, kfac_steps, our_step, training_steps
-from limit import forward_products, limit_seconds, operations, training_products
+from matmul_limit import forward_products, limit_seconds, operations, training_products
 from matplotlib.figure import Figure
 from timing import in_turns
 
@@ -110,7 +110,7 @@ def growth(device: torch.device) -> pd.DataFrame:
     for what in ("step", "evaluation"):
         for k in GROWTH:
             for precision in precisions(device):
-                command = [sys.executable, str(HERE / "growth.py"), what, str(k), precision]
+                command = [sys.executable, str(HERE / "scaling.py"), what, str(k), precision]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
                 found.append(json.loads(done.stdout))
     click.echo("growth with k: done", err=True)

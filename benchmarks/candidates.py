@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from plain import PlainIWAE
 from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional
+from torch_baseline import PlainIWAE
 
 from iwae_cli import objectives
 from iwae_cli.core.config import Arch
@@ -115,7 +115,7 @@ def plain_step(k: int, batch: int, device: torch.device) -> Step:
 
 def pythae_step(k: int, batch: int, device: torch.device) -> Step:
     """Return the training step of pythae's model."""
-    from rival import pythae_iwae
+    from pythae_baseline import pythae_iwae
 
     images = grey_images(20 * batch, device)
     model = pythae_iwae(k).to(device)
@@ -179,7 +179,7 @@ def evaluations(k: int, images: int, device: torch.device) -> dict[str, Step]:
     binary = torch.bernoulli(grey)
     found["plain"] = lambda: [plain.log_likelihood(x[None], k, ROWS) for x in binary]
     if has_pythae():
-        from rival import pythae_iwae
+        from pythae_baseline import pythae_iwae
 
         rival = pythae_iwae(k).to(device).eval()
         found["pythae"] = lambda: rival.get_nll(binary, n_samples=k, batch_size=ROWS)
