@@ -14,7 +14,7 @@ from run_folders import cell, change_environment, command, copy_of, evaluated, p
 from iwae_cli.reports import published
 from iwae_cli.reports.figures.catalogue import drawings
 from iwae_cli.reports.report import Report, report_of, texts, write
-from iwae_cli.runs.eval_csv import EvaluationKey, evaluation_key
+from iwae_cli.runs.eval_csv import ArrayKey, array_key
 
 
 def csv_of(report: Report, name: str) -> pd.DataFrame:
@@ -163,8 +163,8 @@ def test_differences_are_paired_over_the_images_of_one_evaluation(outputs: Path)
 
 
 def test_names_of_arrays_are_read_in_one_place() -> None:
-    assert evaluation_key("valid_k50_n97_seed3") == EvaluationKey("valid", 50, 97, 3)
-    assert evaluation_key("posterior") is None
+    assert array_key("valid_k50_n97_seed3") == ArrayKey("valid", 50, 97, 3)
+    assert array_key("posterior") is None
 
 
 def test_the_papers_cells_are_all_there() -> None:

@@ -88,6 +88,25 @@ def test_a_bound_that_explodes_leaves_a_failed_run(tmp_path: Path, iwae: Command
     assert listed(tmp_path)["state"] == "failed"
 
 
+def test_a_dry_run_tells_the_state_by_the_same_rules(tmp_path: Path, iwae: Command) -> None:
+    folder = tmp_path
+
+    def state() -> str:
+        (forecast,) = json.loads(iwae(*tiny_run("--dry-run", "--json")).stdout)
+        nonlocal folder
+        folder = tmp_path / "outputs" / "runs" / forecast["run"]
+        return str(forecast["state"])
+
+    assert state() == "new"
+    folder.mkdir(parents=True)
+    (folder / "train.log").write_text("2026-01-02 03:04:05,678 ERROR the bound is nan at step 3\n")
+    assert state() == "failed"
+    with FileLock(folder / ".lock"):
+        assert state() == "running"
+    (folder / "train.log").unlink()
+    assert state() == "interrupted"
+
+
 def test_asking_for_the_state_creates_no_file(run: Path) -> None:
     (run / ".lock").unlink(missing_ok=True)
     before = sorted(run.iterdir())

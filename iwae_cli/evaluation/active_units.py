@@ -20,7 +20,7 @@ from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
 from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.layers import GaussianLayer, TanhNetwork
-from iwae_cli.runs.eval_csv import per_image_name
+from iwae_cli.runs.eval_csv import key_of
 
 Definition = Literal["paper", "original-code"]
 ORIGINAL_IMAGES = 500
@@ -188,7 +188,7 @@ def check_removal(
     """
     images = run.images("test", limit)
     row = evaluate_run(run, k=[k], split="test", limit=limit, seed=seed)[0]
-    whole = run.folder.read_per_image()[per_image_name(row)]
+    whole = run.folder.read_per_image()[key_of(row).array_name()]
     noise = EvaluationNoise(seed, run.model.latents, units=kept)
     pruned = log_likelihoods(
         without_units(run.model, kept), images, ks=[k], noise=noise, dynamic=run.dynamic

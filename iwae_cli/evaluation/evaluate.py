@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,7 @@ from iwae_cli.evaluation.estimators import ESTIMATORS, Estimator, check_k, find_
 from iwae_cli.evaluation.likelihood import log_likelihoods, warn_of_few_samples
 from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.evaluation.trained_run import TrainedRun
-from iwae_cli.runs.eval_csv import L_K, per_image_name
-from iwae_cli.runs.folder import stored_row
+from iwae_cli.runs.eval_csv import L_K, EvaluationKey
 from iwae_cli.runs.provenance import device_name
 
 BY_L_K = find_named("estimator", L_K, ESTIMATORS)
@@ -69,15 +69,20 @@ def evaluate_run(
     """Return the rows of `evaluate` for a checkpoint that is already loaded."""
     ks = sorted(set(k))
     images = run.images(split, limit)
-    key = {
-        "steps": run.content["training"]["steps"],
-        "split": split,
-        "images": len(images),
-        "seed": seed,
-        "estimator": estimator.label,
-        "precision": run.precision,
+    keys = {
+        n: EvaluationKey(
+            steps=run.content["training"]["steps"],
+            split=split,
+            images=len(images),
+            seed=seed,
+            estimator=estimator.label,
+            precision=run.precision,
+            k=n,
+        )
+        for n in ks
     }
-    stored = {n: stored_row(run.folder, {**key, "k": n}) for n in ks}
+    known = run.folder.read_evaluations()
+    stored = {n: key.row_in(known) for n, key in keys.items()}
     rows = {n: row for n, row in stored.items() if row is not None}
     missing = [n for n in ks if n not in rows]
     if missing:
@@ -96,11 +101,13 @@ def evaluate_run(
             "device": device_name(run.device),
             "threads": torch.get_num_threads(),
         }
-        new = {e.k: {**run.provenance(), **key, **e.summary(), **about} for e in found}
+        new = {
+            e.k: {**run.provenance(), **asdict(keys[e.k]), **e.summary(), **about} for e in found
+        }
         if estimator.label != BY_L_K.label:
             for row in new.values():  # first-order results on L_k alone
                 row.update(se_mc=math.nan, bias=math.nan)
-        arrays = {per_image_name({**key, "k": e.k}): e.log_p for e in found}
+        arrays = {keys[e.k].array_name(): e.log_p for e in found}
         run.folder.add_evaluation(list(new.values()), arrays)
         rows.update(new)
     warn_of_few_samples(rows[ks[-1]])

@@ -8,7 +8,7 @@ import pandas as pd
 
 from iwae_cli.reports.read_runs import RunRecord
 from iwae_cli.reports.run_tables import active_name
-from iwae_cli.runs.eval_csv import L_K
+from iwae_cli.runs.eval_csv import by_l_k
 
 REFERENCE = "iwae"
 FEWEST = 3
@@ -54,9 +54,9 @@ def row_of(
     run: RunRecord, objective: str, place: dict[str, Any], gain: dict[str, float]
 ) -> dict[str, Any]:
     """Return the row of one run; `place` holds the columns ALIKE."""
-    table = run.evaluations
+    table = by_l_k(run.evaluations)
     wanted = {"split": place["split"], "images": place["images"], "k": place["eval_k"]}
-    wanted |= {"seed": place["eval_seed"], "estimator": L_K, "precision": "float32"}
+    wanted |= {"seed": place["eval_seed"]}
     evaluation = table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)].iloc[-1]
     return {
         **place,

@@ -18,7 +18,7 @@ from iwae_cli.reports.run_tables import (
     objective_name,
     protocol_names,
 )
-from iwae_cli.runs.eval_csv import EvaluationKey, evaluation_key
+from iwae_cli.runs.eval_csv import ArrayKey, array_key
 
 COLUMNS = ["data", "protocol", "architecture", "k", "seed", "baseline", "objective", "gain"]
 COLUMNS += ["se", "t", "eval_k", "images", "split"]
@@ -27,11 +27,11 @@ COLUMNS += ["eval_seed", "baseline_run", "run"]
 TITLE = "Paired differences: NLL of the baseline minus that of the objective"
 
 
-def final_arrays(run: RunRecord) -> dict[EvaluationKey, np.ndarray[Any, np.dtype[np.float64]]]:
+def final_arrays(run: RunRecord) -> dict[ArrayKey, np.ndarray[Any, np.dtype[np.float64]]]:
     """Return log p-hat of each image for every evaluation of a run's last pass."""
     table, found = run.evaluations, {}
     for name, log_p in run.per_image.items():
-        key = evaluation_key(name)
+        key = array_key(name)
         if key is None or log_p.shape != (key.images,):
             continue
         same = (table[list(key._fields)] == pd.Series(key._asdict())).all(axis=1)

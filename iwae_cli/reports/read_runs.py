@@ -21,14 +21,13 @@ from yaml import YAMLError
 
 from iwae_cli.core.config import FORMAT_VERSION
 from iwae_cli.core.errors import ReportError
-from iwae_cli.runs.eval_csv import with_later_columns
+from iwae_cli.runs.eval_csv import COLUMNS, with_later_columns
 from iwae_cli.runs.folder import RunFolder
 from iwae_cli.runs.state import State, state_of
 
 Arrays = Mapping[str, NDArray[Any]]
 
 METRICS = ("pass", "k", "learning_rate", "train_bound", "valid_bound", "seconds")
-EVALUATIONS = ("passes", "steps", "split", "images", "seed", "estimator", "k", "nll")
 ACTIVE_UNITS = ("layer", "unit", "variance", "active", "passes", "threshold", "definition")
 TEXT = ("split", "estimator", "definition", "run", "data", "binarization", "device")
 NODES = ("arch", "dataset", "objective", "optimizer")
@@ -128,7 +127,7 @@ class RunReader:
             config=config,
             environment=environment,
             metrics=self._csv(folder.metrics, METRICS),
-            evaluations=with_later_columns(self._csv(folder.evaluations, EVALUATIONS)),
+            evaluations=with_later_columns(self._csv(folder.evaluations, COLUMNS)),
             active_units=self._csv(folder.active_units, ACTIVE_UNITS),
             per_image=self._npz(folder.per_image),
             pictures=self._npz(path / "pictures.npz"),

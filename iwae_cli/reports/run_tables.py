@@ -12,7 +12,7 @@ import pandas as pd
 from iwae_cli.core.config import Arch, Config
 from iwae_cli.reports import published
 from iwae_cli.reports.read_runs import RunRecord
-from iwae_cli.runs.eval_csv import L_K
+from iwae_cli.runs.eval_csv import by_l_k
 
 # What two runs may differ in and still stand in one table; all else is the protocol.
 TABLE_KEYS = ("objective.", "arch.latents", "arch.hidden", "dataset.", "init_from")
@@ -198,13 +198,9 @@ def best_evaluation(run: RunRecord, images: int) -> dict[str, Any] | None:
 
     Where there is none with k = 5000, the largest k; of several, the newest.
     """
-    own = run.evaluations
+    own = by_l_k(run.evaluations)
     own = own[
-        (own["split"] == "test")
-        & (own["images"] == images)
-        & (own["passes"] == run.total_passes)
-        & (own["estimator"] == L_K)
-        & (own["precision"] == "float32")
+        (own["split"] == "test") & (own["images"] == images) & (own["passes"] == run.total_passes)
     ]
     if not len(own):
         return None

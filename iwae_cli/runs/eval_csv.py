@@ -2,33 +2,68 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 # What `estimator` says of log (1/k) sum_i w_i
 L_K = "L_k"
-# Columns that tell one evaluation of a run from another.
-EVALUATION_KEY = ["steps", "k", "split", "images", "seed", "estimator", "precision"]
-# What rows older than these columns are.
-EARLIER = {"precision": "float32", "bound_kind": "lower"}
+PRECISION = "float32"
+# Columns that a report cannot do without
+COLUMNS = ("passes", "steps", "split", "images", "seed", "estimator", "k", "nll")
+# What rows older than these columns are
+EARLIER = {"precision": PRECISION, "bound_kind": "lower"}
 
 
-def with_later_columns(evaluations: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of eval.csv with the columns that the first version did not write."""
-    missing = {name: value for name, value in EARLIER.items() if name not in evaluations}
-    return evaluations.assign(**missing)
+@dataclass(frozen=True, kw_only=True)
+class EvaluationKey:
+    """What tells one evaluation of a run from another: columns of eval.csv.
+
+    Attributes:
+        steps: Of training, when it was made.
+        split: Of the data set.
+        images: Their number.
+        seed: Of binarisation and noise.
+        estimator: Its label.
+        precision: Of the matrix products.
+        k: Samples an image.
+    """
+
+    steps: int
+    split: str
+    images: int
+    seed: int
+    estimator: str = L_K
+    precision: str = PRECISION
+    k: int
+
+    def array_name(self) -> str:
+        """Return the name in per_image.npz of the images' estimates."""
+        usual = {"estimator": L_K, "precision": PRECISION}
+        own = {name: getattr(self, name) for name in usual}
+        other = "".join(f"_{own[name]}" for name, value in usual.items() if own[name] != value)
+        return f"{self.split}_k{self.k}_n{self.images}_seed{self.seed}{other}"
+
+    def row_in(self, evaluations: pd.DataFrame) -> dict[str, Any] | None:
+        """Return the last row of eval.csv with this key, if there is one."""
+        for name, value in asdict(self).items():
+            evaluations = evaluations[evaluations[name] == value]
+        if evaluations.empty:
+            return None
+        return {str(name): value for name, value in evaluations.iloc[-1].to_dict().items()}
 
 
-def per_image_name(key: Mapping[str, Any]) -> str:
-    """Return the name in per_image.npz of the images' estimates with this key of eval.csv."""
-    usual = {"estimator": L_K, "precision": "float32"}
-    other = "".join(f"_{key[name]}" for name, value in usual.items() if key[name] != value)
-    return f"{key['split']}_k{key['k']}_n{key['images']}_seed{key['seed']}{other}"
+KEY = [field.name for field in fields(EvaluationKey)]
 
 
-class EvaluationKey(NamedTuple):
-    """What tells one array of per_image.npz from another."""
+def key_of(row: Mapping[str, Any]) -> EvaluationKey:
+    """Return the key of a row of eval.csv."""
+    return EvaluationKey(**{name: row[name] for name in KEY})
+
+
+class ArrayKey(NamedTuple):
+    """What tells one array of per_image.npz, by L_k in float32, from another."""
 
     split: str
     k: int
@@ -36,10 +71,22 @@ class EvaluationKey(NamedTuple):
     seed: int
 
 
-def evaluation_key(name: str) -> EvaluationKey | None:
-    """Return what the name of an array in per_image.npz stands for, None if it is unknown."""
+def array_key(name: str) -> ArrayKey | None:
+    """Return what the name of an array in per_image.npz stands for, None for any other name."""
     match = re.fullmatch(r"(\w+)_k(\d+)_n(\d+)_seed(\d+)", name)
     if not match:
         return None
     split, *numbers = match.groups()
-    return EvaluationKey(split, *map(int, numbers))
+    return ArrayKey(split, *map(int, numbers))
+
+
+def by_l_k(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of eval.csv by L_k in float32, which results are compared by."""
+    usual = (evaluations["estimator"] == L_K) & (evaluations["precision"] == PRECISION)
+    return evaluations[usual]
+
+
+def with_later_columns(evaluations: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of eval.csv with the columns that the first version did not write."""
+    missing = {name: value for name, value in EARLIER.items() if name not in evaluations}
+    return evaluations.assign(**missing)

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 
 from iwae_cli.core.atomic_write import write_arrays, write_atomically, write_table
 from iwae_cli.core.errors import ResultsError, RunLockedError, UsageError
-from iwae_cli.runs.eval_csv import EVALUATION_KEY, with_later_columns
+from iwae_cli.runs.eval_csv import KEY, with_later_columns
 from iwae_cli.runs.metrics import Metrics
 
 
@@ -96,7 +96,7 @@ class RunFolder:
     def read_evaluations(self) -> pd.DataFrame:
         """Return the rows of eval.csv, none if there is no such file."""
         if not self.evaluations.exists():
-            return pd.DataFrame(columns=EVALUATION_KEY)
+            return pd.DataFrame(columns=KEY)
         lines = self.evaluations.read_text().splitlines(keepends=True)
         fields = {len(row) for row in csv.reader(lines)}
         if len(fields) != 1 or not lines[-1].endswith("\n"):
@@ -124,7 +124,7 @@ class RunFolder:
             known = self.read_evaluations()
             new = pd.DataFrame(rows)
             table = new if known.empty else pd.concat([known, new])
-            table = table.drop_duplicates(EVALUATION_KEY, keep="last")
+            table = table.drop_duplicates(KEY, keep="last")
             write_table(self.evaluations, table)
 
     def write_active_units(self, table: pd.DataFrame) -> None:
@@ -164,11 +164,3 @@ def newest_run(outputs: Path) -> Path:
             "or name one with --checkpoint PATH"
         )
     return found[-1].parent
-
-
-def stored_row(folder: RunFolder, key: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the row of eval.csv with this key, if there is one."""
-    table = folder.read_evaluations()
-    for name in EVALUATION_KEY:
-        table = table[table[name] == key[name]]
-    return None if table.empty else {str(n): v for n, v in table.iloc[-1].to_dict().items()}

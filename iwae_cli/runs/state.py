@@ -4,15 +4,18 @@ from typing import Literal
 
 from iwae_cli.runs.folder import RunFolder
 
-State = Literal["finished", "interrupted", "failed", "running"]
+State = Literal["new", "finished", "interrupted", "failed", "running"]
 
 
 def state_of(folder: RunFolder, *, passes: int, total: int | None) -> State:
-    """Return the state of a run of which `passes` of `total` passes are in metrics.csv.
+    """Return the state of a run of which `passes` of `total` passes are done.
 
-    A run is `running` while a process holds its lock, `finished` once all its passes are done,
-    `failed` where an error is the last line of its log, and else `interrupted`.
+    A run is `new` without a folder, `running` while a process holds its lock, `finished` once all
+    its passes are done, `failed` where an error is the last line of its log, and else
+    `interrupted`.
     """
+    if not folder.path.exists():
+        return "new"
     if folder.is_locked():
         return "running"
     if total is not None and passes >= total:

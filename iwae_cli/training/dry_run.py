@@ -12,8 +12,8 @@ from iwae_cli.core.runtime import default_threads
 from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.evaluation.parallel import workers_for
 from iwae_cli.runs import checkpoint
-from iwae_cli.runs.eval_csv import L_K
-from iwae_cli.runs.folder import stored_row
+from iwae_cli.runs.eval_csv import EvaluationKey
+from iwae_cli.runs.state import State, state_of
 from iwae_cli.training.resolve import ResolvedRun, prepare
 from iwae_cli.training.run import new_trainer
 from iwae_cli.training.trainer import Trainer
@@ -27,7 +27,7 @@ class Forecast:
     """A run that would be carried out, as `iwae train --dry-run` lists it."""
 
     run: str
-    state: str
+    state: State
     passes_done: int
     passes: int
     seconds: float
@@ -59,12 +59,10 @@ class Forecaster:
         """Return the state of a run, and the time and disk until it and its follow-ups are done."""
         trainer = new_trainer(run)
         recipe, steps = run.components.recipe, trainer.steps_per_pass
-        done, state = 0, "new"
+        done = 0
         if run.folder.checkpoint.exists():
             done = checkpoint.load(run.folder.checkpoint)["training"]["pass_index"]
-            state = "finished" if done >= recipe.total_passes else "interrupted"
-        if state != "finished" and run.folder.is_locked():
-            state = "running"
+        state = state_of(run.folder, passes=done, total=recipe.total_passes)
         left = [recipe.k_at(i, run.settings.k) for i in range(done, recipe.total_passes)]
         seconds = sum(
             left.count(k) * steps * self._step_seconds(run, trainer, k) for k in sorted(set(left))
@@ -86,8 +84,8 @@ class Forecaster:
         total, steps = 0.0, run.components.recipe.total_passes * trainer.steps_per_pass
         images = run.dataset.test
         for k in run.settings.then.eval:
-            row = {"steps": steps, "k": k, "split": "test", "images": len(images)}
-            if stored_row(run.folder, {**row, "seed": 0, "estimator": L_K, "precision": "float32"}):
+            known = EvaluationKey(steps=steps, split="test", images=len(images), seed=0, k=k)
+            if known.row_in(run.folder.read_evaluations()):
                 continue
             key = f"{costs(run)} evaluation {k}"
             if key not in self._measured:
