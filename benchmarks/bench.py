@@ -10,28 +10,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from iwae_cli import process
+from iwae_cli.core import runtime
 
-process.tune()
+runtime.tune()
 
 import click
 import pandas as pd
 import torch
-from candidates import (
-    evaluations,
-    has_pythae,
-    kept_share,
-    kfac_steps,
-    our_step,
-    training_steps,
-)
-from limit import forward_products, limit_seconds, operations, training_products
+from candidates import evaluations, has_pythae, kept_share, kfac_steps, our_step, training_steps
+from matmul_limit import forward_products, limit_seconds, operations, training_products
 from matplotlib.figure import Figure
 from timing import in_turns
 
 from iwae_cli import objectives
-from iwae_cli.components import device_of, precision_of
-from iwae_cli.environment import commit, device_name
+from iwae_cli.core.device import device_of, precision_of
+from iwae_cli.runs.provenance import commit, device_name
 
 HERE = Path(__file__).parent
 KS, BATCHES, EVALUATION_K = (1, 5, 50), (20, 100), 5000
@@ -117,7 +110,7 @@ def growth(device: torch.device) -> pd.DataFrame:
     for what in ("step", "evaluation"):
         for k in GROWTH:
             for precision in precisions(device):
-                command = [sys.executable, str(HERE / "growth.py"), what, str(k), precision]
+                command = [sys.executable, str(HERE / "scaling.py"), what, str(k), precision]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
                 found.append(json.loads(done.stdout))
     click.echo("growth with k: done", err=True)

@@ -6,19 +6,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from plain import PlainIWAE
 from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional
+from torch_baseline import PlainIWAE
 
 from iwae_cli import objectives
-from iwae_cli.components import precision_of, products_of
-from iwae_cli.config import Arch
+from iwae_cli.core.config import Arch
+from iwae_cli.core.device import precision_of, products_of
 from iwae_cli.evaluation.likelihood import log_likelihoods
+from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.row_lottery import keep_probabilities
-from iwae_cli.recipes import Fast, Kfac, Recipe
-from iwae_cli.training import Trainer
+from iwae_cli.training.recipes.adam import Fast
+from iwae_cli.training.recipes.base import Recipe
+from iwae_cli.training.recipes.kfac import Kfac
+from iwae_cli.training.trainer import Trainer
 
 Step = Callable[[], object]
 ROWS = 2500  # samples that the others decode at once in an evaluation
@@ -36,7 +39,7 @@ def new_model(images: Tensor, precision: str) -> IWAE:
     """Return our model on the images' device."""
     model = IWAE(784, Arch())
     generator = torch.Generator().manual_seed(0)
-    model.initialise("glorot", generator=generator, mean_image=images.mean(0).cpu())
+    initialise(model, "glorot", generator=generator, mean_image=images.mean(0).cpu())
     return model.to(images.device).multiply_in(products_of(precision))
 
 
@@ -112,7 +115,7 @@ def plain_step(k: int, batch: int, device: torch.device) -> Step:
 
 def pythae_step(k: int, batch: int, device: torch.device) -> Step:
     """Return the training step of pythae's model."""
-    from rival import pythae_iwae
+    from pythae_baseline import pythae_iwae
 
     images = grey_images(20 * batch, device)
     model = pythae_iwae(k).to(device)
@@ -176,7 +179,7 @@ def evaluations(k: int, images: int, device: torch.device) -> dict[str, Step]:
     binary = torch.bernoulli(grey)
     found["plain"] = lambda: [plain.log_likelihood(x[None], k, ROWS) for x in binary]
     if has_pythae():
-        from rival import pythae_iwae
+        from pythae_baseline import pythae_iwae
 
         rival = pythae_iwae(k).to(device).eval()
         found["pythae"] = lambda: rival.get_nll(binary, n_samples=k, batch_size=ROWS)

@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from iwae_cli.core.version import __version__
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from iwae_cli.models.iwae import IWAE
 
-__version__ = "0.2.0"
+__all__ = ["__version__", "load"]
 
 
 def load(path: "str | Path") -> "IWAE":
@@ -23,6 +25,6 @@ def load(path: "str | Path") -> "IWAE":
         >>> model = iwae_cli.load("outputs/runs/...")  # doctest: +SKIP
         >>> model.posterior_means(images)  # images: [N, D] in [0, 1]  # doctest: +SKIP
     """
-    from iwae_cli.trained import load_model
+    from iwae_cli.evaluation.trained_run import load_model
 
     return load_model(path)

@@ -1,5 +1,5 @@
 """Run the command line as `python -m iwae_cli`."""
 
-from iwae_cli.cli import main
+from iwae_cli.cli.main import main
 
 main()

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from iwae_cli import config, experiment
-from iwae_cli.config import Arch, Config
+from iwae_cli.core import config
+from iwae_cli.core.config import Arch, Config
 from iwae_cli.models.iwae import IWAE
+from iwae_cli.training import run as training
 
 ROOT = Path(__file__).resolve().parent.parent
 ARCHS = {
@@ -109,7 +110,7 @@ def settings(outputs: Path, **changes: Any) -> Config:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a two-layer run of one pass."""
-    return experiment.run(settings(tmp_path_factory.mktemp("outputs"))).folder
+    return training.run(settings(tmp_path_factory.mktemp("outputs"))).folder
 
 
 @pytest.fixture

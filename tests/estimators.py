@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from iwae_cli import objectives
-from iwae_cli.models.importance import Objective
+from iwae_cli.objectives.base import Objective
 
 Triple = tuple[Tensor, Tensor, Tensor]
 

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from iwae_cli.config import Arch
+from iwae_cli.core.config import Arch
+from iwae_cli.models.distributions import Gaussian, log_standard_normal
 from iwae_cli.models.fisher import FisherSample
-from iwae_cli.models.importance import ImportanceSample
+from iwae_cli.models.hierarchical import ImportanceSample
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.kernels import Pulled
-from iwae_cli.models.layers import Gaussian, GaussianLayer, Tape, log_standard_normal
+from iwae_cli.models.layers import GaussianLayer, Tape
 
 PIXELS, LATENTS, SIGMA = 6, 3, 0.8
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from conftest import ARCHS, binary_images, tiny_model
 
-from iwae_cli.config import Arch
+from iwae_cli.core.config import Arch
 from iwae_cli.evaluation.active_units import unit_variances, without_units
 from iwae_cli.evaluation.likelihood import log_likelihoods
+from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.layers import TanhNetwork
-from iwae_cli.randomness import EvaluationNoise
 
 
 def linear_model(latents: list[int]) -> IWAE:

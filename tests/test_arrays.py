@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from iwae_cli.core.errors import DataError
 from iwae_cli.data.dataset import Dataset
 from iwae_cli.data.registry import find
-from iwae_cli.errors import DataError
 
 GREYS = np.linspace(0, 1, 3 * 12, dtype=np.float32).reshape(3, 12)
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from iwae_cli import checkpoint
-from iwae_cli.errors import CheckpointError
+from iwae_cli.core.errors import CheckpointError
+from iwae_cli.runs import checkpoint
 
 CONTENT: dict[str, Any] = {key: {} for key in checkpoint.KEYS if key != "format"}
 
@@ -84,8 +84,8 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import torch
-from iwae_cli import checkpoint
-from iwae_cli.errors import CheckpointError
+from iwae_cli.runs import checkpoint
+from iwae_cli.core.errors import CheckpointError
 path = Path(sys.argv[1])
 content = {key: {} for key in checkpoint.KEYS if key != "format"}
 checkpoint.save(path, {**content, "model": {"w": torch.zeros(10)}})

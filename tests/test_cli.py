@@ -13,9 +13,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from iwae_cli import __version__, experiment
-from iwae_cli.cli import main
-from iwae_cli.errors import UsageError
+from iwae_cli import __version__
+from iwae_cli.cli.main import main
+from iwae_cli.core.errors import UsageError
+from iwae_cli.runs import folder
 
 COMMANDS = sorted(main.commands)
 HEAVY = ("torch", "hydra", "omegaconf", "pandas", "numpy", "matplotlib", "rich")
@@ -52,7 +53,7 @@ def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         calls.append({"path": path, **options})
         return [{**ROW, "k": k} for k in options["k"]]
 
-    monkeypatch.setattr(experiment, "evaluate", evaluate, raising=False)
+    monkeypatch.setattr("iwae_cli.evaluation.evaluate.evaluate", evaluate)
     return calls
 
 
@@ -85,7 +86,7 @@ def test_version_is_printed() -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from iwae_cli.cli import main; main(['--help'], standalone_mode=False); "
+        "import sys; from iwae_cli.cli.main import main; main(['--help'], standalone_mode=False); "
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -119,7 +120,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], parts: list
 def test_no_run_to_evaluate_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError):
-        experiment.newest_run(Path("outputs"))
+        folder.newest_run(Path("outputs"))
     assert_one_line(invoke("eval"))
     assert list(tmp_path.iterdir()) == []
 
@@ -128,7 +129,7 @@ def test_ctrl_c_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(outputs: Path) -> Path:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment, "newest_run", interrupted)
+    monkeypatch.setattr(folder, "newest_run", interrupted)
     assert_one_line(invoke("eval"), "interrupted", code=130)
 
 
@@ -136,7 +137,7 @@ def test_an_unexpected_exception_is_not_swallowed(monkeypatch: pytest.MonkeyPatc
     def broken(outputs: Path) -> Path:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(experiment, "newest_run", broken)
+    monkeypatch.setattr(folder, "newest_run", broken)
     assert isinstance(invoke("eval").exception, ZeroDivisionError)
 
 
@@ -152,7 +153,7 @@ def test_eval_takes_several_checkpoints_and_a_list_of_k(evaluations: list[dict[s
 def test_eval_evaluates_the_newest_run_and_names_it_on_stderr(
     evaluations: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiment, "newest_run", lambda outputs: outputs / "runs" / "newest")
+    monkeypatch.setattr(folder, "newest_run", lambda outputs: outputs / "runs" / "newest")
     result = invoke("eval")
     newest = Path("outputs/runs/newest")
     assert evaluations[0]["path"] == newest

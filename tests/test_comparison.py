@@ -8,10 +8,13 @@ import pandas as pd
 import pytest
 from run_folders import copy_of
 
-from iwae_cli import config, experiment
-from iwae_cli.reports.comparison import comparison_figure
+from iwae_cli.core import config
+from iwae_cli.evaluation.active_units import active_units
+from iwae_cli.evaluation.evaluate import evaluate
+from iwae_cli.reports.figures.objectives import comparison_figure
 from iwae_cli.reports.report import report_of, texts
-from iwae_cli.run_folder import RunFolder
+from iwae_cli.runs.folder import RunFolder
+from iwae_cli.training import run as training
 
 SETTINGS: dict[str, Any] = {
     "arch": {"latents": [3], "hidden": [[8]]},
@@ -27,10 +30,10 @@ GAINS = {"vae": -0.5, "dreg": 0.25, "stl": 0.0}
 @pytest.fixture
 def outputs(tmp_path: Path) -> Path:
     """A run of iwae, and copies that say they are other objectives, better by GAINS."""
-    run = experiment.run(config.parse({**SETTINGS, "outputs": str(tmp_path)})).folder
-    experiment.evaluate(run, k=[20])
-    experiment.evaluate(run, k=[20], estimator="jvi")
-    experiment.active_units(run)
+    run = training.run(config.parse({**SETTINGS, "outputs": str(tmp_path)})).folder
+    evaluate(run, k=[20])
+    evaluate(run, k=[20], estimator="jvi")
+    active_units(run)
     noise = np.random.default_rng(0).normal(0, 0.1, 400)
     for name, gain in GAINS.items():
         folder = RunFolder(copy_of(run, f"{name}-copy", objective={"name": name}))

@@ -7,11 +7,13 @@ import pytest
 import torch
 from conftest import Command, tiny_run
 
-from iwae_cli import config, objectives
-from iwae_cli.config import Arch
-from iwae_cli.errors import ConfigError
+from iwae_cli import objectives
+from iwae_cli.core import config
+from iwae_cli.core.config import Arch
+from iwae_cli.core.errors import ConfigError
+from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.prepare import validate
+from iwae_cli.training.resolve import validate
 
 
 def test_without_a_compiler_one_line_says_what_is_missing(
@@ -27,7 +29,7 @@ def test_without_a_compiler_one_line_says_what_is_missing(
 
 
 def test_the_row_lottery_is_not_compiled_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iwae_cli.prepare.check_compiler", lambda _: None)
+    monkeypatch.setattr("iwae_cli.training.resolve.check_compiler", lambda _: None)
     names = {"dataset": "digits", "objective": "iwae", "optimizer": "kfac"}
     nodes: dict[str, Any] = {node: {"name": name} for node, name in names.items()}
     with pytest.raises(ConfigError, match="compile=true is .* add optimizer.all_rows=true"):
@@ -51,7 +53,7 @@ def test_compiled_gradients_are_those_of_plain_code(
     for compiled in (False, True):
         model = IWAE(784, Arch()).multiply_in(products)
         own = torch.Generator().manual_seed(1)
-        model.initialise("glorot", generator=own, mean_image=torch.full((784,), 0.2))
+        initialise(model, "glorot", generator=own, mean_image=torch.full((784,), 0.2))
         if compiled:
             model.compile_training()
         noise = model.draw_noise(20, 20, torch.Generator().manual_seed(2))

@@ -3,8 +3,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from iwae_cli import config
-from iwae_cli.errors import ConfigError
+from iwae_cli.core import config
+from iwae_cli.core.errors import ConfigError
 
 NODES = {node: {"name": "x"} for node in ("dataset", "objective", "optimizer")}
 

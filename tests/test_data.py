@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy.io import loadmat, savemat
 
-from iwae_cli.data import files
+from iwae_cli.core.errors import ConfigError, DataError
+from iwae_cli.data import download
 from iwae_cli.data.dataset import Dataset
 from iwae_cli.data.registry import describe, find, names
-from iwae_cli.errors import ConfigError, DataError
 
 FOLDER = os.environ.get("IWAE_DATA_DIR")
 real_files = pytest.mark.skipif(
@@ -161,10 +161,10 @@ def test_omniglot_is_upright_and_split_as_the_authors_did() -> None:
 
 @real_files
 def test_every_copy_of_omniglot_is_called_what_it_is() -> None:
-    content = files.read(
-        files.File("chardata.mat", "OMNIGLOT", ("git:0", "sha256:0"), ()), strict=False
+    content = download.read(
+        download.File("chardata.mat", "OMNIGLOT", ("git:0", "sha256:0"), ()), strict=False
     )
-    published = files._digest("git", content.data) == "016a3536ffe5e1d38e42563a18d7a78bfaf643ec"
+    published = download._digest("git", content.data) == "016a3536ffe5e1d38e42563a18d7a78bfaf643ec"
     assert load("omniglot").label == ("OMNIGLOT" if published else "rebuilt OMNIGLOT")
 
 
@@ -185,7 +185,7 @@ def test_a_damaged_file_of_the_user_is_named_and_left_as_it_is(
 
 
 def test_git_digest_is_the_blob_id_that_git_gives() -> None:
-    assert files._digest("git", b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
+    assert download._digest("git", b"hello\n") == "ce013625030ba8dba906f756967f9e9ca394464a"
 
 
 # --- an OMNIGLOT of someone else ----------------------------------------------------------------

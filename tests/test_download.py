@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from iwae_cli.data import files
+from iwae_cli.core.errors import DataError
+from iwae_cli.data import download
 from iwae_cli.data.registry import find
-from iwae_cli.errors import DataError
 
 CONTENT = bytes(range(256)) * 1000
 GZIPPED = gzip.compress(CONTENT)
-FILE = files.File(
+FILE = download.File(
     name="pictures",
     folder="PICTURES",
     digests=(f"sha256:{hashlib.sha256(CONTENT).hexdigest()}",),
@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
-    monkeypatch.setattr(files, "cache_folder", lambda: folder)
+    monkeypatch.setattr(download, "cache_folder", lambda: folder)
     monkeypatch.delenv("IWAE_DATA_DIR", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return folder
@@ -77,7 +77,7 @@ def everything_in(folder: Path) -> list[Path]:
 
 def failure() -> str:
     with pytest.raises(DataError) as caught:
-        files.read(FILE)
+        download.read(FILE)
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -88,8 +88,8 @@ def test_a_good_download_is_kept_whatever_its_wrapper_and_not_asked_for_again(
     server: type[Handler], cache: Path, body: bytes
 ) -> None:
     server.bodies[URL_PATH] = (body, len(body))
-    assert files.read(FILE).data == CONTENT
-    assert files.read(FILE).data == CONTENT
+    assert download.read(FILE).data == CONTENT
+    assert download.read(FILE).data == CONTENT
     assert server.requests == [URL_PATH]
     name = "pictures" if body == CONTENT else "pictures.gz"
     assert everything_in(cache) == [cache / name]
@@ -159,12 +159,12 @@ def test_no_network_is_a_line_that_says_what_to_do(
 def test_the_next_mirror_is_tried_where_one_fails(
     server: type[Handler], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base = files._urls(FILE)[0].removesuffix(URL_PATH)
+    base = download._urls(FILE)[0].removesuffix(URL_PATH)
     monkeypatch.delenv("IWAE_DATA_MIRROR")
     urls = (f"{base}/gone.gz", f"{base}/bad.gz", f"{base}/good.gz")
     server.bodies |= {"/bad.gz": (b"bad", 3), "/good.gz": (GZIPPED, len(GZIPPED))}
-    file = files.File(FILE.name, FILE.folder, FILE.digests, urls)
-    assert files.read(file).data == CONTENT
+    file = download.File(FILE.name, FILE.folder, FILE.digests, urls)
+    assert download.read(file).data == CONTENT
     assert server.requests == ["/gone.gz", "/bad.gz", "/good.gz"]
 
 
@@ -172,7 +172,7 @@ def test_a_damaged_file_in_the_cache_is_replaced(server: type[Handler], cache: P
     server.bodies[URL_PATH] = (GZIPPED, len(GZIPPED))
     cache.mkdir()
     (cache / "pictures").write_bytes(CONTENT[:-1])
-    assert files.read(FILE).data == CONTENT
+    assert download.read(FILE).data == CONTENT
     assert everything_in(cache) == [cache / "pictures.gz"]
 
 
@@ -181,10 +181,10 @@ def test_a_download_that_need_not_be_known_on_disk_must_be_from_the_network(
 ) -> None:
     server.bodies[URL_PATH] = (b"other", 5)
     with pytest.raises(DataError, match="expected sha256:"):
-        files.read(FILE, strict=False)
+        download.read(FILE, strict=False)
     cache.mkdir(exist_ok=True)
     (cache / "pictures").write_bytes(b"other")
-    assert files.read(FILE, strict=False).digest is None
+    assert download.read(FILE, strict=False).digest is None
 
 
 def test_the_users_own_folder_is_read_first_and_never_written(
@@ -194,16 +194,18 @@ def test_the_users_own_folder_is_read_first_and_never_written(
     (own / "PICTURES").mkdir(parents=True)
     monkeypatch.setenv("IWAE_DATA_DIR", str(own))
     server.bodies[URL_PATH] = (GZIPPED, len(GZIPPED))
-    files.read(FILE)
+    download.read(FILE)
     assert everything_in(own) == [own / "PICTURES"]
     (own / "PICTURES" / "pictures.gz").write_bytes(GZIPPED)
-    assert files.read(FILE).origin == str(own / "PICTURES" / "pictures.gz")
+    assert download.read(FILE).origin == str(own / "PICTURES" / "pictures.gz")
 
 
 def test_many_downloads_at_once_all_get_the_file(server: type[Handler], cache: Path) -> None:
     server.bodies[URL_PATH] = (GZIPPED, len(GZIPPED))
     got: list[bytes] = []
-    threads = [threading.Thread(target=lambda: got.append(files.read(FILE).data)) for _ in range(6)]
+    threads = [
+        threading.Thread(target=lambda: got.append(download.read(FILE).data)) for _ in range(6)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -228,5 +230,5 @@ def test_progress_is_shown_on_a_terminal_alone(
 ) -> None:
     server.bodies[URL_PATH] = (GZIPPED, len(GZIPPED))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    files.read(FILE)
+    download.read(FILE)
     assert ("100%" in capsys.readouterr().err) == terminal

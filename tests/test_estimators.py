@@ -11,10 +11,13 @@ from linear_gaussian import LinearGaussian
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from iwae_cli import components, config, objectives
-from iwae_cli.errors import ConfigError
-from iwae_cli.models.importance import Objective, drawn_by_weight, log_mean_exp
-from iwae_cli.randomness import EvaluationNoise
+from iwae_cli import objectives
+from iwae_cli.core import config
+from iwae_cli.core.errors import ConfigError
+from iwae_cli.evaluation.noise import EvaluationNoise
+from iwae_cli.objectives.base import Objective
+from iwae_cli.objectives.importance import drawn_by_weight, log_mean_exp
+from iwae_cli.training import resolve
 
 K, B = 6, 3
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -37,7 +40,7 @@ def assert_same(one: Objective, other: Objective, log_w: Tensor) -> None:
 
 
 def test_every_estimator_has_its_row_here_and_its_yaml() -> None:
-    from iwae_cli.launch import conf_folder
+    from iwae_cli.cli.compose import conf_folder
 
     assert sorted({case.name for case in CASES}) == objectives.names()
     files = sorted((conf_folder() / "objective").glob("*.yaml"))
@@ -241,11 +244,11 @@ def test_bad_parameters_are_named_before_any_work(
 ) -> None:
     values = {"objective": objective, "k": k, "dataset": {"name": "digits"}}
     with pytest.raises(ConfigError) as caught:
-        components.components_of(config.parse({**values, "optimizer": {"name": "paper"}}))
+        resolve.components_of(config.parse({**values, "optimizer": {"name": "paper"}}))
     assert message in str(caught.value)
 
 
 def test_a_growing_k_that_the_groups_do_not_divide_is_named() -> None:
     values = {"objective": {"name": "miwae", "groups": 8}, "k": 64, "dataset": {"name": "digits"}}
     with pytest.raises(ConfigError, match="groups=8 does not divide k=10 of optimizer.k_growth"):
-        components.components_of(config.parse({**values, "optimizer": {"name": "fast"}}))
+        resolve.components_of(config.parse({**values, "optimizer": {"name": "fast"}}))

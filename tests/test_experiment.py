@@ -12,15 +12,15 @@ from conftest import settings
 from omegaconf import OmegaConf
 
 import iwae_cli
-from iwae_cli import checkpoint, config, experiment, run_log
-from iwae_cli.components import precision_of
-from iwae_cli.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    NonFiniteError,
-)
-from iwae_cli.prepare import Run, prepare
+from iwae_cli.core import config
+from iwae_cli.core.device import precision_of
+from iwae_cli.core.errors import CheckpointError, ConfigError, DataError, NonFiniteError
+from iwae_cli.evaluation.active_units import active_units
+from iwae_cli.evaluation.evaluate import evaluate
+from iwae_cli.runs import checkpoint, log
+from iwae_cli.training import run as training
+from iwae_cli.training.resolve import ResolvedRun, prepare, validate
+from iwae_cli.training.resume import content_of
 
 
 def test_a_run_leaves_its_files_in_a_folder_named_by_what_it_is(trained: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_run_leaves_its_files_in_a_folder_named_by_what_it_is(trained: Path) -
 def test_the_saved_config_gives_the_same_run_again(trained: Path) -> None:
     values = OmegaConf.to_container(OmegaConf.load(trained / "config.yaml"))
     assert isinstance(values, dict)
-    result = experiment.run(config.parse(values))  # type: ignore[arg-type]
+    result = training.run(config.parse(values))  # type: ignore[arg-type]
     assert result.folder == trained
     assert result.already_finished
 
@@ -89,14 +89,14 @@ def test_the_default_says_how_to_go_on_with_an_unfinished_run_of_the_former_defa
         run = prepare(settings(tmp_path, optimizer=optimizer))
         caplog.clear()
         with caplog.at_level("INFO", logger="iwae"):
-            experiment.say_of_former_default(run)
+            training.say_of_former_default(run)
         assert (f"{former.folder.path} of the former default" in caplog.text) == said
         assert ("goes on with optimizer=paper" in caplog.text) == said
 
 
-def new_content(run: Run) -> dict[str, Any]:
+def new_content(run: ResolvedRun) -> dict[str, Any]:
     """Return the checkpoint of a run that has just begun."""
-    return experiment.content_of(experiment.new_trainer(run), run)
+    return content_of(training.new_trainer(run), run)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_run_of_more_than_ten_minutes_says_so_with_the_faster_choice(
     caplog: pytest.LogCaptureFixture, seconds: float, optimizer: str, said: str
 ) -> None:
     with caplog.at_level("INFO", logger="iwae"):
-        run_log.say_if_long(seconds, optimizer)
+        log.say_if_long(seconds, optimizer)
     assert said in caplog.text
     assert bool(caplog.text) == bool(said)
 
@@ -123,7 +123,7 @@ def test_a_run_of_more_than_ten_minutes_says_so_with_the_faster_choice(
 def test_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     optimizer = {"name": "paper", "stages": 3, "learning_rate": 1e4}
     with pytest.raises(NonFiniteError, match="step") as caught:
-        experiment.run(settings(tmp_path, optimizer=optimizer, checkpoint_seconds=0.0))
+        training.run(settings(tmp_path, optimizer=optimizer, checkpoint_seconds=0.0))
     assert "a lower optimizer.learning_rate may help" in str(caught.value)
     (folder,) = (tmp_path / "runs").iterdir()
     if (folder / "checkpoint.pt").exists():
@@ -137,7 +137,7 @@ def test_a_checkpoint_of_another_run_or_architecture_is_refused(copied: Path) ->
     del content["format"]
     checkpoint.save(copied / "checkpoint.pt", {**content, "identity": "0" * 64})
     with pytest.raises(CheckpointError, match="belongs to another run"):
-        experiment.run(settings(put_into_runs(copied)))
+        training.run(settings(put_into_runs(copied)))
     other = {**content["config"], "arch": {"latents": [5], "hidden": [[8]]}}
     checkpoint.save(copied / "checkpoint.pt", {**content, "config": other})
     with pytest.raises(CheckpointError, match="another architecture"):
@@ -158,7 +158,7 @@ def test_other_data_than_the_model_was_trained_on_is_refused(copied: Path) -> No
     del content["format"]
     checkpoint.save(copied / "checkpoint.pt", content)
     with pytest.raises(DataError, match="was trained on other data"):
-        experiment.evaluate(copied)
+        evaluate(copied)
 
 
 @pytest.mark.parametrize(
@@ -174,20 +174,20 @@ def test_bad_options_of_an_evaluation_are_named(
     trained: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        experiment.evaluate(trained, **options)
+        evaluate(trained, **options)
     assert message in str(caught.value)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_cuda_where_there_is_none_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="device=cuda: there is none on this machine"):
-        experiment.validate(settings(tmp_path, device="cuda"))
+        validate(settings(tmp_path, device="cuda"))
     assert not list(tmp_path.iterdir())
 
 
 def test_faults_of_all_components_come_together(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        experiment.validate(
+        validate(
             settings(tmp_path, objective={"name": "iwea"}, optimizer={"name": "fast", "passes": 0})
         )
     assert "did you mean 'iwae'?" in str(caught.value)
@@ -207,11 +207,11 @@ def test_iwae_beats_vae_on_digits_with_more_active_units(tmp_path: Path) -> None
             optimizer={"name": "paper", "stages": 6},
             threads=None,
         )
-        folder = experiment.run(run).folder
-        experiment.evaluate(folder)
+        folder = training.run(run).folder
+        evaluate(folder)
         with np.load(folder / "per_image.npz") as per_image:
             log_p.append(per_image["test_k5000_n400_seed0"])
-        active.append(experiment.active_units(folder)["layers"][0])
+        active.append(active_units(folder)["layers"][0])
     difference = log_p[0] - log_p[1]
     assert difference.mean() > 3 * difference.std(ddof=1) / np.sqrt(len(difference))
     assert active[0] > active[1]

@@ -12,11 +12,13 @@ import torch
 from click.testing import CliRunner, Result
 from linear_gaussian import LinearGaussian, linear_iwae
 
-from iwae_cli import config, diagnosis, experiment, objectives
-from iwae_cli.cli import main
-from iwae_cli.errors import ConfigError
-from iwae_cli.evaluation.gradients import Moments, gradient_statistics
-from iwae_cli.reports.gradient_plot import gradient_figure
+from iwae_cli import objectives
+from iwae_cli.cli.main import main
+from iwae_cli.core import config
+from iwae_cli.core.errors import ConfigError
+from iwae_cli.evaluation.gradients import Moments, gradient_statistics, gradients
+from iwae_cli.reports.figures.gradients import gradient_figure
+from iwae_cli.training import run as training
 
 KS = [8, 32, 128]
 
@@ -84,7 +86,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "threads": 1,
         "outputs": str(tmp_path_factory.mktemp("outputs")),
     }
-    return experiment.run(config.parse(values)).folder
+    return training.run(config.parse(values)).folder
 
 
 def invoke(*arguments: str | Path) -> Result:
@@ -119,5 +121,5 @@ def test_bad_options_are_named_before_any_work(
     trained: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        diagnosis.gradients(trained / "no such run", **options)
+        gradients(trained / "no such run", **options)
     assert message in str(caught.value)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iwae_cli.models.importance import effective_sample_size, log_mean_exp, normalised_weights
+from iwae_cli.objectives.importance import effective_sample_size, log_mean_exp, normalised_weights
 
 
 def random_log_w(k: int, B: int, seed: int = 0) -> torch.Tensor:

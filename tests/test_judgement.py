@@ -12,24 +12,24 @@ import torch
 from conftest import settings
 
 import iwae_cli
-from iwae_cli import checkpoint, experiment
-from iwae_cli.components import components_of
-from iwae_cli.errors import (
-    ConfigError,
-    ResultsError,
-)
+from iwae_cli.core.errors import ConfigError, ResultsError
+from iwae_cli.evaluation.active_units import active_units
+from iwae_cli.evaluation.evaluate import evaluate
 from iwae_cli.evaluation.likelihood import log_likelihoods
+from iwae_cli.runs import checkpoint
+from iwae_cli.training import run as training
+from iwae_cli.training.resolve import components_of
 
 
 def test_evaluation_adds_rows_once_and_writes_each_images_estimate(copied: Path) -> None:
-    rows = experiment.evaluate(copied, k=[1, 20], limit=30)
+    rows = evaluate(copied, k=[1, 20], limit=30)
     assert [row["k"] for row in rows] == [1, 20]
     assert rows[1]["nll"] < rows[0]["nll"] == rows[0]["negative_elbo"]
     before = (copied / "eval.csv").stat().st_mtime_ns
-    again = experiment.evaluate(copied, k=[20], limit=30)
+    again = evaluate(copied, k=[20], limit=30)
     assert again[0]["seconds"] == rows[1]["seconds"]
     assert (copied / "eval.csv").stat().st_mtime_ns == before
-    experiment.evaluate(copied, k=[20, 40], limit=30, seed=1)
+    evaluate(copied, k=[20, 40], limit=30, seed=1)
     table = pd.read_csv(copied / "eval.csv")
     assert table[["k", "seed"]].to_numpy().tolist() == [[1, 0], [20, 0], [20, 1], [40, 1]]
     assert set(table["binarization"]) == {"dynamic"}
@@ -39,11 +39,11 @@ def test_evaluation_adds_rows_once_and_writes_each_images_estimate(copied: Path)
 
 
 def test_other_estimators_are_rows_of_their_own_that_say_what_they_bound(copied: Path) -> None:
-    usual = experiment.evaluate(copied, k=[20], limit=30)[0]
-    same = experiment.evaluate(copied, k=[20], limit=30, estimator="vr,alpha=0")[0]
-    jackknife = experiment.evaluate(copied, k=[20], limit=30, estimator="jvi")[0]
-    lower = experiment.evaluate(copied, k=[20], limit=30, estimator="vr")[0]
-    above = experiment.evaluate(copied, k=[20], limit=30, estimator="vr,alpha=-1")[0]
+    usual = evaluate(copied, k=[20], limit=30)[0]
+    same = evaluate(copied, k=[20], limit=30, estimator="vr,alpha=0")[0]
+    jackknife = evaluate(copied, k=[20], limit=30, estimator="jvi")[0]
+    lower = evaluate(copied, k=[20], limit=30, estimator="vr")[0]
+    above = evaluate(copied, k=[20], limit=30, estimator="vr,alpha=-1")[0]
     assert same["nll"] == pytest.approx(usual["nll"])
     assert jackknife["nll"] < usual["nll"] < lower["nll"] < usual["negative_elbo"]
     assert math.isnan(jackknife["bias"])
@@ -67,56 +67,56 @@ def test_bad_estimators_are_named_before_any_work(copied: Path) -> None:
         ("jvi,order=2", "order 2 needs k in 3..200, got k=5000"),
     ):
         with pytest.raises(ConfigError, match=re.escape(message)):
-            experiment.evaluate(copied / "no such run", estimator=estimator)
+            evaluate(copied / "no such run", estimator=estimator)
 
 
 def test_evaluation_in_bfloat16_is_a_row_of_its_own_and_close(copied: Path) -> None:
-    exact = experiment.evaluate(copied, k=[50], limit=30)[0]
-    rough = experiment.evaluate(copied, k=[50], limit=30, precision="bfloat16")[0]
+    exact = evaluate(copied, k=[50], limit=30)[0]
+    rough = evaluate(copied, k=[50], limit=30, precision="bfloat16")[0]
     assert rough["precision"] == "bfloat16"
     assert 0 < abs(rough["nll"] - exact["nll"]) < 0.1
     assert len(pd.read_csv(copied / "eval.csv")) == 2
 
 
 def test_rows_of_the_first_version_are_known_and_not_computed_again(copied: Path) -> None:
-    row = experiment.evaluate(copied, k=[20], limit=30)[0]
+    row = evaluate(copied, k=[20], limit=30)[0]
     table = pd.read_csv(copied / "eval.csv").drop(columns=["precision", "bound_kind"])
     table.to_csv(copied / "eval.csv", index=False)
-    again = experiment.evaluate(copied, k=[20], limit=30)[0]
+    again = evaluate(copied, k=[20], limit=30)[0]
     assert again["seconds"] == row["seconds"]
     assert again["precision"] == "float32"
 
 
 def test_damaged_results_are_named_and_nothing_is_computed_on_them(copied: Path) -> None:
-    experiment.evaluate(copied, k=[5], limit=10)
+    evaluate(copied, k=[5], limit=10)
     whole = (copied / "eval.csv").read_text()
     (copied / "eval.csv").write_text(whole[:-60])
     with pytest.raises(ResultsError, match=r"eval.csv is damaged"):
-        experiment.evaluate(copied, k=[5], limit=10)
+        evaluate(copied, k=[5], limit=10)
     (copied / "eval.csv").write_text(whole)
     (copied / "per_image.npz").write_bytes(b"junk")
     with pytest.raises(ResultsError, match=r"per_image.npz is damaged"):
-        experiment.evaluate(copied, k=[6], limit=10)
+        evaluate(copied, k=[6], limit=10)
     assert (copied / "eval.csv").read_text() == whole
 
 
 def test_metrics_that_were_cut_are_whole_again_when_a_finished_run_is_named(tmp_path: Path) -> None:
     run = settings(tmp_path)
-    metrics = experiment.run(run).folder / "metrics.csv"
+    metrics = training.run(run).folder / "metrics.csv"
     whole = metrics.read_text()
     metrics.write_text(whole[:-9])
-    assert experiment.run(run).already_finished
+    assert training.run(run).already_finished
     assert metrics.read_text() == whole
 
 
 def test_a_checkpoint_of_more_training_is_evaluated_anew(copied: Path) -> None:
-    experiment.evaluate(copied, k=[5], limit=10)
+    evaluate(copied, k=[5], limit=10)
     content = checkpoint.load(copied / "checkpoint.pt")
     content["training"]["steps"] += 1
     content["model"]["generative.0.logits.bias"] += 0.5
     del content["format"]
     checkpoint.save(copied / "checkpoint.pt", content)
-    experiment.evaluate(copied, k=[5], limit=10)
+    evaluate(copied, k=[5], limit=10)
     assert len(pd.read_csv(copied / "eval.csv")["nll"].unique()) == 2
 
 
@@ -125,7 +125,7 @@ def test_the_loaded_model_gives_the_numbers_of_the_command(copied: Path) -> None
     images = components_of(settings(copied)).source.load().test[:20]
     found = log_likelihoods(model, images, ks=[30])[0]
     assert -found.log_p.mean() == pytest.approx(
-        experiment.evaluate(copied, k=[30], limit=20)[0]["nll"], abs=1e-9
+        evaluate(copied, k=[30], limit=20)[0]["nll"], abs=1e-9
     )
     assert model.posterior_means(torch.from_numpy(images)).shape == (20, 4)
 
@@ -134,7 +134,7 @@ def test_the_loaded_model_gives_the_numbers_of_the_command(copied: Path) -> None
 def test_active_units_writes_every_variance_and_counts_as_the_paper_does(
     copied: Path, definition: Any
 ) -> None:
-    result = experiment.active_units(copied, definition=definition, threshold=1e-4, split="test")
+    result = active_units(copied, definition=definition, threshold=1e-4, split="test")
     table = pd.read_csv(copied / "active_units.csv")
     assert table["layer"].tolist() == [1] * 4 + [2] * 3
     counts = table[table["variance"] > 1e-4].groupby("layer").size().reindex([1, 2], fill_value=0)
@@ -144,9 +144,9 @@ def test_active_units_writes_every_variance_and_counts_as_the_paper_does(
 
 
 def test_check_reports_a_paired_difference_that_is_zero_when_all_units_stay(copied: Path) -> None:
-    nothing = experiment.active_units(copied, threshold=-1.0, check=True, k=20, limit=15)
+    nothing = active_units(copied, threshold=-1.0, check=True, k=20, limit=15)
     assert nothing["check"]["difference"] == pytest.approx(0, abs=1e-6)
-    everything = experiment.active_units(copied, threshold=1e9, check=True, k=20, limit=15)
+    everything = active_units(copied, threshold=1e9, check=True, k=20, limit=15)
     check = everything["check"]
     assert everything["active"] == "0+0"
     assert check["difference"] == pytest.approx(check["nll_without_inactive"] - check["nll"])

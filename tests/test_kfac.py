@@ -10,14 +10,22 @@ from linear_gaussian import linear_iwae
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal
 
-from iwae_cli.config import Arch
-from iwae_cli.errors import NonFiniteError
+from iwae_cli.core.config import Arch
+from iwae_cli.core.errors import NonFiniteError
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.models.layers import BernoulliLayer, GaussianLayer, Tape
+from iwae_cli.models.layers import GaussianLayer, Tape
+from iwae_cli.models.likelihoods.bernoulli import BernoulliLayer
 from iwae_cli.objectives.iwae import Iwae
-from iwae_cli.optimizers import kfac
-from iwae_cli.optimizers.kfac import KFAC, centred, damped_inverse, moments_of, natural
+from iwae_cli.training.optimizers import kronecker
+from iwae_cli.training.optimizers.kfac import KFAC
+from iwae_cli.training.optimizers.kronecker import (
+    centred,
+    damped_inverse,
+    moments_of,
+    natural,
+    output_moment,
+)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -100,7 +108,7 @@ def test_factors_of_a_linear_gaussian_layer_give_its_exact_fisher_block() -> Non
         average, moment = moments_of(sample.inputs, binary=False)
         A = torch.ones(5, 5, dtype=torch.float64)
         A[:4, :4], A[4, :4], A[:4, 4] = moment, average, average
-        G = torch.diag(kfac.output_moment(sample))
+        G = torch.diag(output_moment(sample))
         torch.testing.assert_close(torch.kron(G, A), exact)
 
 
@@ -206,7 +214,7 @@ def test_without_damping_the_direction_does_not_depend_on_the_basis_of_the_input
 
 
 def test_a_wide_input_has_a_diagonal_factor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kfac, "WIDEST", 6)
+    monkeypatch.setattr(kronecker, "WIDEST", 6)
     model = tiny_model(ARCHS["one"])
     optimizer = new(model)
     follow(model, optimizer, 3)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from iwae_cli.cli import main
+from iwae_cli.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 TINY = (
@@ -30,12 +30,12 @@ TINY = (
     "device=cpu",
     "threads=1",
 )
-# Stands in for `experiment.run`, so that a sweep's fate can be chosen by k; the rest is real.
+# Stands in for `training.run.run`, so that a sweep's fate can be chosen by k; the rest is real.
 FAKE = """
 import dataclasses, os, signal, sys
-from iwae_cli import experiment
-from iwae_cli.cli import main
-from iwae_cli.errors import NonFiniteError, Stopped
+from iwae_cli.cli.main import main
+from iwae_cli.core.errors import NonFiniteError, Stopped
+from iwae_cli.training import run as training
 
 class Result:
     def __init__(self, k): self.k = k
@@ -54,7 +54,7 @@ def run(config, wait=False):
         raise ZeroDivisionError
     return Result(config.k)
 
-experiment.run = run
+training.run = run
 main(sys.argv[1:], prog_name="iwae")
 """
 
@@ -205,7 +205,7 @@ def test_a_launcher_that_is_not_installed_names_the_extra_that_brings_it(tmp_pat
         "walk = pkgutil.walk_packages\n"
         "pkgutil.walk_packages = lambda *a, **k: (\n"
         "    m for m in walk(*a, **k) if 'joblib' not in m.name)\n"
-        "from iwae_cli.cli import main\n"
+        "from iwae_cli.cli.main import main\n"
         "words = ['train', '-m', 'dataset=digits', 'k=1,2', 'hydra/launcher=joblib']\n"
         "main(words, prog_name='iwae')\n"
     )

@@ -10,9 +10,9 @@ from linear_gaussian import LinearGaussian
 from iwae_cli import objectives
 from iwae_cli.evaluation import likelihood
 from iwae_cli.evaluation.likelihood import Likelihood, log_likelihoods
-from iwae_cli.models.importance import log_mean_exp
+from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.randomness import BLOCK, EvaluationNoise
+from iwae_cli.objectives.importance import log_mean_exp
 
 KS = [1, 10, 100, 1000, 5000]
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal
 
 from iwae_cli import objectives
-from iwae_cli.config import Arch
+from iwae_cli.core.config import Arch
+from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.kernels import (
     bernoulli_log_density,
@@ -88,7 +89,7 @@ def test_forward_pass_takes_other_parameters_and_stacks_of_them(model: IWAE) -> 
 
 def test_glorot_weights_fill_their_interval_and_biases_start_at_zero() -> None:
     model = IWAE(784, Arch(output_bias=False))
-    model.initialise("glorot", generator=torch.Generator().manual_seed(0), mean_image=None)
+    initialise(model, "glorot", generator=torch.Generator().manual_seed(0), mean_image=None)
     for layer in model.modules():
         if isinstance(layer, nn.Linear):
             bound = math.sqrt(6 / (layer.in_features + layer.out_features))
@@ -100,14 +101,14 @@ def test_glorot_weights_fill_their_interval_and_biases_start_at_zero() -> None:
 def test_output_bias_gives_back_the_clipped_mean_image_at_zero_features() -> None:
     model = IWAE(3, ARCHS["two"])
     mean = torch.tensor([0.0, 0.3, 1.0])
-    model.initialise("glorot", generator=torch.Generator().manual_seed(0), mean_image=mean)
+    initialise(model, "glorot", generator=torch.Generator().manual_seed(0), mean_image=mean)
     bias = cast(Tensor, model.generative[0].get_parameter("logits.bias"))
     torch.testing.assert_close(torch.sigmoid(bias.detach()), torch.tensor([0.001, 0.3, 0.999]))
 
 
 def test_original_code_draws_every_layer_of_a_shape_alike_from_numpys_seed_123() -> None:
     model = IWAE(784, Arch(latents=[100, 50], hidden=[[200, 200], [100, 100]]))
-    model.initialise("original_code", generator=SEED, mean_image=None)
+    initialise(model, "original_code", generator=SEED, mean_image=None)
     linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     by_shape: dict[tuple[int, ...], list[Tensor]] = {}
     for layer in linear:
@@ -211,7 +212,7 @@ def test_gradients_in_bfloat16_point_where_those_in_float64_do(name: str) -> Non
     """One step of the paper's network, k = 20 and batch 20: 400 rows."""
     generator = torch.Generator().manual_seed(0)
     model = IWAE(784, Arch())
-    model.initialise("glorot", generator=generator, mean_image=torch.full((784,), 0.2))
+    initialise(model, "glorot", generator=generator, mean_image=torch.full((784,), 0.2))
     x = (torch.rand(20, 784, generator=generator) < 0.2).float()
     noise = model.draw_noise(20, 20, generator)
     exact = IWAE(784, Arch()).double()

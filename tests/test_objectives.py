@@ -10,9 +10,10 @@ from estimators import CASES, Case
 from torch import Tensor
 
 from iwae_cli import objectives
-from iwae_cli.config import Arch
-from iwae_cli.models.importance import Objective, Weights, log_mean_exp, normalised_weights
+from iwae_cli.core.config import Arch
 from iwae_cli.models.iwae import IWAE, Reduction
+from iwae_cli.objectives.base import Objective, Weights
+from iwae_cli.objectives.importance import log_mean_exp, normalised_weights
 
 K, B = 6, 3
 WEIGHTED = [case for case in CASES if case.name != "iwae_one_sample"]

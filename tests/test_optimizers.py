@@ -8,11 +8,14 @@ import torch
 from conftest import ARCHS, tiny_model
 from torch import nn
 
-from iwae_cli.components import find_recipe
-from iwae_cli.errors import ConfigError
+from iwae_cli.core.errors import ConfigError
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.optimizers.adam import FusedAdam
-from iwae_cli.recipes import RECIPES, Fast, Kfac, OriginalCode, Paper, Recipe
+from iwae_cli.training.optimizers.adam import FusedAdam
+from iwae_cli.training.recipes import RECIPES
+from iwae_cli.training.recipes.adam import Fast, OriginalCode, Paper
+from iwae_cli.training.recipes.base import Recipe
+from iwae_cli.training.recipes.kfac import Kfac
+from iwae_cli.training.resolve import find_recipe
 
 
 def test_paper_makes_three_to_the_i_passes_at_rates_that_fall_tenfold_over_seven_stages() -> None:
@@ -156,7 +159,7 @@ def test_every_optimizer_yaml_holds_the_defaults_of_its_class(name: str) -> None
 
     from omegaconf import OmegaConf
 
-    from iwae_cli.launch import conf_folder
+    from iwae_cli.cli.compose import conf_folder
 
     values = OmegaConf.to_container(OmegaConf.load(conf_folder() / "optimizer" / f"{name}.yaml"))
     assert isinstance(values, dict)

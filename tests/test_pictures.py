@@ -10,12 +10,13 @@ from matplotlib.image import imread
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal
 
-from iwae_cli.config import Arch
+from iwae_cli.core.config import Arch
 from iwae_cli.data.dataset import Dataset
-from iwae_cli.evaluation import pictures as drawn
-from iwae_cli.evaluation.pictures import GRID, pictures, posterior_densities, prior_samples
+from iwae_cli.evaluation import visualisation as drawn
+from iwae_cli.evaluation.visualisation import GRID, pictures, posterior_densities, prior_samples
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.reports.plots import image_grid, save_png
+from iwae_cli.reports.figures.images import image_grid
+from iwae_cli.reports.figures.style import save_png
 
 CELL = (GRID[1] - GRID[0]) ** 2
 TWO = Arch(latents=[2], hidden=[[5]])

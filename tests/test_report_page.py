@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from iwae_cli.reports.html import Page, Picture, Table, render
+from iwae_cli.reports.page import Page, Picture, Table, render
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

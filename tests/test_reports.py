@@ -9,20 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
-from run_folders import (
-    cell,
-    change_environment,
-    command,
-    copy_of,
-    evaluated,
-    paper_run,
-    run_of,
-)
+from run_folders import cell, change_environment, command, copy_of, evaluated, paper_run, run_of
 
-from iwae_cli.reports import paper
-from iwae_cli.reports.differences import EvaluationKey, evaluation_key
-from iwae_cli.reports.gallery import drawings
+from iwae_cli.reports import published
+from iwae_cli.reports.figures.catalogue import drawings
 from iwae_cli.reports.report import Report, report_of, texts, write
+from iwae_cli.runs.eval_csv import EvaluationKey, evaluation_key
 
 
 def csv_of(report: Report, name: str) -> pd.DataFrame:
@@ -180,15 +172,15 @@ def test_the_papers_cells_are_all_there() -> None:
         (d, n, o, k)
         for d in ("mnist", "omniglot", "mnist_fixed")
         for n in (1, 2)
-        for o in paper.OBJECTIVES
-        for k in paper.KS
+        for o in published.OBJECTIVES
+        for k in published.KS
     ]
-    found = [paper.published(*key) for key in keys]
+    found = [published.published(*key) for key in keys]
     assert None not in found
-    assert paper.published("digits", 1, "vae", 1) is None
-    assert paper.published("mnist", 1, "vae", 7) is None
+    assert published.published("digits", 1, "vae", 1) is None
+    assert published.published("mnist", 1, "vae", 7) is None
     equal = [
-        paper.published(d, n, "vae", 1) == paper.published(d, n, "iwae", 1)
+        published.published(d, n, "vae", 1) == published.published(d, n, "iwae", 1)
         for d in ("mnist", "mnist_fixed")
         for n in (1, 2)
     ]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import Command, tiny_run
 
-from iwae_cli import checkpoint
+from iwae_cli.runs import checkpoint
 
 RUN = tiny_run("optimizer.stages=4", "k=5", "checkpoint_seconds=0.05", "validate_passes=7")
 

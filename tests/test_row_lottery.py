@@ -19,12 +19,6 @@ from iwae_cli import objectives
 from iwae_cli.evaluation.gradients import Moments
 from iwae_cli.models import bernoulli_kernel, cores
 from iwae_cli.models.bernoulli_kernel import bernoulli_log_densities
-from iwae_cli.models.importance import (
-    Objective,
-    Weights,
-    effective_sample_size,
-    normalised_weights,
-)
 from iwae_cli.models.iwae import IWAE, Gradients
 from iwae_cli.models.row_lottery import (
     MULTIPLE,
@@ -34,7 +28,9 @@ from iwae_cli.models.row_lottery import (
     expected_rows,
     keep_probabilities,
 )
-from iwae_cli.update import Update
+from iwae_cli.objectives.base import Objective, Weights
+from iwae_cli.objectives.importance import effective_sample_size, normalised_weights
+from iwae_cli.training.step import Update
 
 K, IMAGES, COPIES, BATCHES, PROJECTIONS, LIMIT = 6, 2, 50, 150, 8, 4.5
 NAMES = ["iwae", "dreg", "rws", "piwae", "stl", "vae"]

@@ -10,10 +10,10 @@ from conftest import Command, tiny_run
 from filelock import FileLock
 from run_folders import command
 
-from iwae_cli import experiment
-from iwae_cli.cli import main
-from iwae_cli.reports.states import last_error, state_of
-from iwae_cli.run_folder import RunFolder
+from iwae_cli.cli.main import main
+from iwae_cli.evaluation.evaluate import evaluate
+from iwae_cli.runs.folder import RunFolder
+from iwae_cli.runs.state import last_error, state_of
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def listed(folder: Path) -> dict[str, object]:
 
 
 def test_a_finished_run_is_listed_with_what_it_is(run: Path) -> None:
-    experiment.evaluate(run, k=[3])
+    evaluate(run, k=[3])
     row = listed(run.parent)
     assert row["state"] == "finished"
     assert (row["objective"], row["k"], row["seed"]) == ("iwae", 2, 0)

@@ -11,15 +11,16 @@ from click.testing import CliRunner, Result
 from conftest import Command, binary_images, tiny_model
 from matplotlib.image import imread
 
-from iwae_cli import config, drawing, experiment
-from iwae_cli.cli import main
-from iwae_cli.config import Arch
-from iwae_cli.errors import ConfigError
-from iwae_cli.evaluation.encoding import Encoding, encode, resampled
-from iwae_cli.evaluation.pictures import posterior_densities
+from iwae_cli.cli.main import main
+from iwae_cli.core import config
+from iwae_cli.core.config import Arch
+from iwae_cli.core.errors import ConfigError
+from iwae_cli.evaluation.encoding import Encoding, encode, encode_images, resampled
+from iwae_cli.evaluation.noise import EvaluationNoise
+from iwae_cli.evaluation.visualisation import posterior_densities, sample, write_pictures
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.randomness import EvaluationNoise
-from iwae_cli.run_folder import RunFolder
+from iwae_cli.runs.folder import RunFolder
+from iwae_cli.training import run as training
 
 SETTINGS: dict[str, Any] = {
     "arch": {"latents": [4, 2], "hidden": [[8], [6]]},
@@ -33,7 +34,7 @@ SETTINGS: dict[str, Any] = {
 
 def trained_on(dataset: dict[str, Any], outputs: Path) -> Path:
     values = {**SETTINGS, "dataset": dataset, "outputs": str(outputs)}
-    return experiment.run(config.parse(values)).folder
+    return training.run(config.parse(values)).folder
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def encoded(model: IWAE, count: int = 5, **options: Any) -> Encoding:
         "noise": EvaluationNoise(2, model.latents),
         "dynamic": True,
     }
-    return encode(model, images, **{**values, **options})
+    return encode_images(model, images, **{**values, **options})
 
 
 def test_draws_are_chosen_in_proportion_to_their_weights() -> None:
@@ -85,7 +86,7 @@ def test_resampled_latents_have_the_exact_posterior_mean() -> None:
     mass = true.astype(float) / true.sum((1, 2), keepdims=True, dtype=float)
     mean = np.stack([mass.sum(1) @ grid, mass.sum(2) @ grid], axis=1)
     variance = np.stack([mass.sum(1) @ grid**2, mass.sum(2) @ grid**2], axis=1) - mean**2
-    found = encode(
+    found = encode_images(
         model,
         x.float().numpy(),
         k=4000,
@@ -175,18 +176,18 @@ def test_sample_draws_a_grid_into_the_run_folder(trained: Path) -> None:
 
 def test_sample_needs_no_data_set(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("iwae_cli.data.registry.find", None)
-    images = drawing.sample(trained, count=5)
+    images = sample(trained, count=5)
     assert images.shape == (5, 8, 8)
-    np.testing.assert_allclose(images, drawing.sample(trained / "checkpoint.pt")[:5], rtol=1e-5)
+    np.testing.assert_allclose(images, sample(trained / "checkpoint.pt")[:5], rtol=1e-5)
 
 
 def test_pictures_of_a_run_are_written_once_and_whole(trained: Path, shapeless: Path) -> None:
-    file = drawing.write_pictures(trained, seed=3)
+    file = write_pictures(trained, seed=3)
     assert file == RunFolder(trained).pictures == trained / "pictures.npz"
     with np.load(file, allow_pickle=False) as arrays:
         assert arrays["samples"].shape == (100, 8, 8)
-        np.testing.assert_allclose(arrays["samples"], drawing.sample(trained, seed=3), rtol=1e-5)
-    assert drawing.write_pictures(shapeless) is None
+        np.testing.assert_allclose(arrays["samples"], sample(trained, seed=3), rtol=1e-5)
+    assert write_pictures(shapeless) is None
     assert not RunFolder(shapeless).pictures.exists()
 
 
@@ -241,9 +242,9 @@ def test_a_file_that_cannot_be_written_is_one_line(
 @pytest.mark.parametrize(
     "call",
     [
-        lambda run: drawing.sample(run, count=0),
-        lambda run: drawing.encode(run, k=0),
-        lambda run: drawing.encode(run, samples=0),
+        lambda run: sample(run, count=0),
+        lambda run: encode(run, k=0),
+        lambda run: encode(run, samples=0),
     ],
 )
 def test_numbers_out_of_range_are_refused_from_python_too(call: Any, trained: Path) -> None:

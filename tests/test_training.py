@@ -8,14 +8,17 @@ import pytest
 import torch
 from conftest import ARCHS
 
-from iwae_cli.errors import NonFiniteError
-from iwae_cli.metrics import Metrics
-from iwae_cli.models.gradients import Passage
+from iwae_cli.core.errors import NonFiniteError
+from iwae_cli.data.binarisation import binarise
+from iwae_cli.models.backward import Passage
+from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE, Gradients
 from iwae_cli.objectives.iwae import Iwae
-from iwae_cli.randomness import binarise
-from iwae_cli.recipes import Fast, Kfac, OriginalCode, Paper, Recipe
-from iwae_cli.training import Trainer
+from iwae_cli.runs.metrics import Metrics
+from iwae_cli.training.recipes.adam import Fast, OriginalCode, Paper
+from iwae_cli.training.recipes.base import Recipe
+from iwae_cli.training.recipes.kfac import Kfac
+from iwae_cli.training.trainer import Trainer
 
 PIXELS, IMAGES = 7, 50
 SHORT: dict[str, Any] = {"passes": 3, "batch_size": 20, "k_growth": [2]}
@@ -23,7 +26,7 @@ SHORT: dict[str, Any] = {"passes": 3, "batch_size": 20, "k_growth": [2]}
 
 def trainer(recipe: Recipe | None = None, *, seed: int = 0, dynamic: bool = True) -> Trainer:
     model = IWAE(PIXELS, ARCHS["two"])
-    model.initialise("glorot", generator=torch.Generator().manual_seed(0), mean_image=None)
+    initialise(model, "glorot", generator=torch.Generator().manual_seed(0), mean_image=None)
     grey = torch.rand(IMAGES, PIXELS, generator=torch.Generator().manual_seed(1))
     return Trainer(
         model,

@@ -8,11 +8,14 @@ import pytest
 import torch
 from conftest import Command, tiny_run
 
-from iwae_cli import checkpoint, config, experiment
-from iwae_cli.config import Config
-from iwae_cli.errors import ConfigError
-from iwae_cli.forecast import forecasts
-from iwae_cli.prepare import prepare
+from iwae_cli.core import config
+from iwae_cli.core.config import Config
+from iwae_cli.core.errors import ConfigError
+from iwae_cli.runs import checkpoint
+from iwae_cli.training import run as training
+from iwae_cli.training.dry_run import forecasts
+from iwae_cli.training.resolve import prepare, validate
+from iwae_cli.training.resume import start_from
 
 PARENT = {"objective": {"name": "vae"}, "k": 1, "optimizer": {"name": "paper", "stages": 1}}
 
@@ -35,12 +38,12 @@ def test_a_child_trains_its_parent_first_and_starts_where_it_ended(tmp_path: Pat
     child = settings(tmp_path)
     parent = child.parent()
     assert parent is not None
-    experiment.run(child)
+    training.run(child)
     folders = {path.name for path in (tmp_path / "runs").iterdir()}
     assert folders == {prepare(child).folder.path.name, prepare(parent).folder.path.name}
     before = checkpoint.load(prepare(parent).folder.checkpoint)
-    trainer = experiment.new_trainer(prepare(child))
-    experiment.start_from(trainer, prepare(parent))
+    trainer = training.new_trainer(prepare(child))
+    start_from(trainer, prepare(parent))
     for name, parameter in trainer.model.state_dict().items():
         assert torch.equal(parameter, before["model"][name])
     assert torch.equal(trainer.generator.get_state(), before["training"]["generator"])
@@ -53,9 +56,9 @@ def test_a_finished_parent_is_not_trained_again(tmp_path: Path) -> None:
     child = settings(tmp_path)
     parent = child.parent()
     assert parent is not None
-    first = experiment.run(parent)
+    first = training.run(parent)
     written = (first.folder / "checkpoint.pt").stat().st_mtime_ns
-    experiment.run(child)
+    training.run(child)
     assert (first.folder / "checkpoint.pt").stat().st_mtime_ns == written
 
 
@@ -75,25 +78,23 @@ def test_identity_depends_on_the_parent(tmp_path: Path) -> None:
 
 def test_a_parent_that_cannot_run_or_that_has_another_optimiser_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="unknown objective 'vea'"):
-        experiment.validate(settings(tmp_path, init_from={"objective": {"name": "vea"}}))
+        validate(settings(tmp_path, init_from={"objective": {"name": "vea"}}))
     other = {"latents": [2], "hidden": [[8]]}
     with pytest.raises(ConfigError, match=r"init_from.arch.latents is \[2\], this run's is \[3\]"):
-        experiment.validate(settings(tmp_path, init_from={**PARENT, "arch": other}))
+        validate(settings(tmp_path, init_from={**PARENT, "arch": other}))
     with pytest.raises(ConfigError, match="init_from.dataset is mnist"):
-        experiment.validate(settings(tmp_path, init_from={**PARENT, "dataset": {"name": "mnist"}}))
+        validate(settings(tmp_path, init_from={**PARENT, "dataset": {"name": "mnist"}}))
     with pytest.raises(ConfigError, match="optimizer"):
-        experiment.validate(
-            settings(tmp_path, init_from={**PARENT, "optimizer": {"name": "original_code"}})
-        )
+        validate(settings(tmp_path, init_from={**PARENT, "optimizer": {"name": "original_code"}}))
 
 
 def test_follow_ups_leave_complete_rows_and_are_done_once(tmp_path: Path) -> None:
     then = {"eval": [3, 6], "active_units": True}
     run = settings(tmp_path, init_from=None, then=then)
-    folder = experiment.run(run).folder
+    folder = training.run(run).folder
     assert pd.read_csv(folder / "eval.csv")["k"].tolist() == [3, 6]
     written = (folder / "eval.csv").stat().st_mtime_ns, (folder / "active_units.csv").stat()
-    assert experiment.run(run).already_finished
+    assert training.run(run).already_finished
     again = (folder / "eval.csv").stat().st_mtime_ns, (folder / "active_units.csv").stat()
     assert again[0] == written[0]
     assert again[1].st_mtime_ns == written[1].st_mtime_ns
@@ -108,7 +109,7 @@ def test_a_forecast_names_each_run_once_with_its_state_and_costs(tmp_path: Path)
     assert [one.passes for one in before] == [1, 1]
     assert all(0 < one.seconds < 600 and one.bytes > 1000 for one in before)
     assert not (tmp_path / "runs").exists(), "a forecast writes nothing"
-    experiment.run(child)
+    training.run(child)
     after = forecasts([child, parent])
     assert [one.state for one in after] == ["finished", "finished"]
     assert [one.seconds for one in after] == [0, 0]
@@ -124,7 +125,7 @@ def test_dry_run_lists_a_sweep_and_starts_nothing(iwae: Command, tmp_path: Path)
 
 @pytest.mark.parametrize(("name", "runs"), [("table1", 24), ("table2", 4), ("table3", 12)])
 def test_the_experiments_hold_the_papers_grids(name: str, runs: int) -> None:
-    from iwae_cli.launch import plan
+    from iwae_cli.cli.launch import plan
 
     planned = plan([f"experiment={name}"], multirun=False)
     assert planned.sweep

@@ -12,8 +12,8 @@ from conftest import ARCHS, binary_images, tiny_model
 from torch import Tensor
 
 from iwae_cli import objectives
-from iwae_cli.models.importance import Objective, Weights
 from iwae_cli.models.iwae import IWAE, Gradients
+from iwae_cli.objectives.base import Objective, Weights
 
 COPIES, BATCHES, PROJECTIONS, LIMIT, K = 100, 200, 8, 4.5, 4
 PAIRS = [("dreg", "iwae"), ("iwae_one_sample", "iwae"), ("rws_dreg", "rws"), ("stl", "iwae")]

@@ -4,12 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from run_folders import (
-    cell,
-    change_environment,
-    command,
-    run_of,
-)
+from run_folders import cell, change_environment, command, run_of
 
 from iwae_cli.reports.report import page_of, report_of
 

@@ -10,14 +10,17 @@ from conftest import ARCHS
 from torch import Tensor
 
 from iwae_cli import objectives
-from iwae_cli.config import Arch
-from iwae_cli.models.importance import Objective, log_mean_exp
+from iwae_cli.core.config import Arch
+from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
+from iwae_cli.objectives.base import Objective
 from iwae_cli.objectives.ciwae import Ciwae
-from iwae_cli.optimizers.adam import FusedAdam
-from iwae_cli.recipes import Fast
-from iwae_cli.training import Trainer
-from iwae_cli.update import WARM_UP, CudaGraph, RecordedUpdate, Update, update_of
+from iwae_cli.objectives.importance import log_mean_exp
+from iwae_cli.training.cuda_graph import WARM_UP, CudaGraph, RecordedUpdate, update_of
+from iwae_cli.training.optimizers.adam import FusedAdam
+from iwae_cli.training.recipes.adam import Fast
+from iwae_cli.training.step import Update
+from iwae_cli.training.trainer import Trainer
 
 
 class Rerun:
@@ -40,7 +43,7 @@ class Rerun:
 
 def trainer(objective: Objective, device: str = "cpu") -> Trainer:
     model = IWAE(7, ARCHS["two"])
-    model.initialise("glorot", generator=torch.Generator().manual_seed(0), mean_image=None)
+    initialise(model, "glorot", generator=torch.Generator().manual_seed(0), mean_image=None)
     grey = torch.rand(50, 7, generator=torch.Generator().manual_seed(1)).to(device)
     return Trainer(
         model.to(device),
@@ -69,7 +72,7 @@ def test_updates_of_the_papers_network_follow_plain_adam_in_float64(
     """Cosine between what each parameter moved by and what it should have, after five updates."""
     generator = torch.Generator().manual_seed(0)
     model = IWAE(784, Arch())
-    model.initialise("glorot", generator=generator, mean_image=torch.full((784,), 0.2))
+    initialise(model, "glorot", generator=generator, mean_image=torch.full((784,), 0.2))
     exact = copy.deepcopy(model).double()
     start = [p.detach().clone() for p in exact.parameters()]
     model.multiply_in(products)

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 import torch
 
-from iwae_cli.evaluation.workers import side_by_side, workers_for
+from iwae_cli.evaluation.parallel import side_by_side, workers_for
 
 
 def test_results_come_in_order_from_several_threads_of_one_core_each() -> None:

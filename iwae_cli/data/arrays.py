@@ -8,9 +8,9 @@ from math import isnan, isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from iwae_cli.config import NOT_IDENTITY, require
+from iwae_cli.core.config import NOT_IDENTITY, require
+from iwae_cli.core.errors import DataError
 from iwae_cli.data.dataset import Dataset
-from iwae_cli.errors import DataError
 
 Images = NDArray[np.float32]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from iwae_cli.config import require
+from iwae_cli.core.config import require
 from iwae_cli.data.dataset import Dataset
 
 IMAGES = 1797

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from iwae_cli.config import require
-from iwae_cli.data import files
+from iwae_cli.core.config import require
+from iwae_cli.core.errors import DataError
+from iwae_cli.data import download
 from iwae_cli.data.dataset import Dataset
-from iwae_cli.errors import DataError
 
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -18,9 +18,9 @@ HEADER_BYTES = 16
 IMAGES_OF_BYTES = 2051  # an idx file of unsigned bytes in three dimensions
 
 
-def _file(name: str, sha256: str) -> files.File:
+def _file(name: str, sha256: str) -> download.File:
     urls = tuple(f"{mirror}{name}.gz" for mirror in MIRRORS)
-    return files.File(name, "MNIST/raw", (f"sha256:{sha256}",), urls)
+    return download.File(name, "MNIST/raw", (f"sha256:{sha256}",), urls)
 
 
 TRAIN = _file(
@@ -43,7 +43,7 @@ class Mnist:
 
     def load(self) -> Dataset:
         """Return MNIST in the order of its files, pixels divided by 255."""
-        images = _images(files.read(TRAIN))
+        images = _images(download.read(TRAIN))
         cut = len(images) - self.valid
         return Dataset(
             name=self.name,
@@ -51,12 +51,12 @@ class Mnist:
             binarization="dynamic",
             train=images[:cut],
             valid=images[cut:],
-            test=_images(files.read(TEST)),
+            test=_images(download.read(TEST)),
             image_shape=(28, 28),
         )
 
 
-def _images(content: files.Content) -> NDArray[np.float32]:
+def _images(content: download.Content) -> NDArray[np.float32]:
     """Return the images of an idx file, [N, height * width] in [0, 1]."""
     if len(content.data) < HEADER_BYTES:
         raise DataError(f"{content.origin} is not an idx file of images")

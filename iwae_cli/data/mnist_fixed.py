@@ -5,18 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from iwae_cli.config import require
-from iwae_cli.data import files
+from iwae_cli.core.config import require
+from iwae_cli.core.errors import DataError
+from iwae_cli.data import download
 from iwae_cli.data.dataset import Dataset
-from iwae_cli.errors import DataError
 
 MIRROR = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
 PIXELS = 28 * 28
 
 
-def _file(split: str, sha256: str) -> files.File:
+def _file(split: str, sha256: str) -> download.File:
     name = f"binarized_mnist_{split}.amat"
-    return files.File(name, "BinaryMNIST", (f"sha256:{sha256}",), (MIRROR + name,))
+    return download.File(name, "BinaryMNIST", (f"sha256:{sha256}",), (MIRROR + name,))
 
 
 TRAIN = _file("train", "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d")
@@ -36,7 +36,7 @@ class MnistFixed:
 
     def load(self) -> Dataset:
         """Return the three files in their order, those of train and valid as one."""
-        images = np.concatenate([_images(files.read(TRAIN)), _images(files.read(VALID))])
+        images = np.concatenate([_images(download.read(TRAIN)), _images(download.read(VALID))])
         cut = len(images) - self.valid
         return Dataset(
             name=self.name,
@@ -44,12 +44,12 @@ class MnistFixed:
             binarization="fixed",
             train=images[:cut],
             valid=images[cut:],
-            test=_images(files.read(TEST)),
+            test=_images(download.read(TEST)),
             image_shape=(28, 28),
         )
 
 
-def _images(content: files.Content) -> NDArray[np.float32]:
+def _images(content: download.Content) -> NDArray[np.float32]:
     """Return the images of lines such as `0 1 0`, [N, 784]; every cell is a digit and a blank."""
     cells = np.frombuffer(content.data, np.uint8)
     if not cells.size or cells.size % (2 * PIXELS):

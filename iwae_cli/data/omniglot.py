@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from iwae_cli.config import require
-from iwae_cli.data import files
+from iwae_cli.core.config import require
+from iwae_cli.core.errors import DataError
+from iwae_cli.data import download
 from iwae_cli.data.dataset import Dataset
-from iwae_cli.errors import DataError
 
 log = logging.getLogger("iwae")
 
@@ -19,7 +19,7 @@ LABELS = {
     "sha256:cd0dd6d52403bc2f24f897195a0bd83f0e9f708317d00a66ae42724e0d7a6c5d": "rebuilt OMNIGLOT",
 }
 UNKNOWN = "unknown OMNIGLOT"
-FILE = files.File(
+FILE = download.File(
     "chardata.mat",
     "OMNIGLOT",
     tuple(LABELS),
@@ -40,7 +40,7 @@ class Omniglot:
 
     def load(self) -> Dataset:
         """Return OMNIGLOT split as the authors did: permuted by seed 123, the last held out."""
-        content = files.read(FILE, strict=False)
+        content = download.read(FILE, strict=False)
         label = LABELS[content.digest] if content.digest else UNKNOWN
         train, test = _images(content, "data"), _images(content, "testdata")
         if label == UNKNOWN:
@@ -67,7 +67,7 @@ class Omniglot:
         )
 
 
-def _images(content: files.Content, key: str) -> NDArray[np.float32]:
+def _images(content: download.Content, key: str) -> NDArray[np.float32]:
     """Return one array of the file as upright images, [N, 784]; there they are columns, [784, N].
 
     A column lists its picture column by column, so read row by row it is transposed.

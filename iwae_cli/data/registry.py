@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from iwae_cli.config import build, unknown
+from iwae_cli.core.config import build, unknown
+from iwae_cli.core.errors import ConfigError
 from iwae_cli.data.arrays import Arrays
 from iwae_cli.data.dataset import SPLITS, Dataset, Source
 from iwae_cli.data.digits import Digits
 from iwae_cli.data.mnist import Mnist
 from iwae_cli.data.mnist_fixed import MnistFixed
 from iwae_cli.data.omniglot import Omniglot
-from iwae_cli.errors import ConfigError
 
 SOURCES: dict[str, type[Source]] = {
     "arrays": Arrays,

@@ -2,16 +2,25 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Literal, cast
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from iwae_cli.core import config
+from iwae_cli.core.errors import ConfigError
+from iwae_cli.data.dataset import Split
+from iwae_cli.evaluation.evaluate import evaluate_run
+from iwae_cli.evaluation.likelihood import log_likelihoods
+from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
+from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.layers import GaussianLayer, TanhNetwork
-from iwae_cli.randomness import EvaluationNoise
+from iwae_cli.runs.eval_csv import per_image_name
 
 Definition = Literal["paper", "original-code"]
 ORIGINAL_IMAGES = 500
@@ -34,7 +43,7 @@ def unit_variances(
     Args:
         model: On any device.
         images: In [0, 1], [N, D].
-        samples: Draws of the layers below, from 1 to `randomness.BLOCK`.
+        samples: Draws of the layers below, from 1 to `noise.BLOCK`.
         seed: Of binarisation and noise.
         dynamic: Binarise the images once; else they are used as they are.
     """
@@ -92,3 +101,104 @@ def keep_inputs(layer: nn.Module, units: Tensor) -> None:
     hidden = len(cast(TanhNetwork, layer.network)) > 0
     for first in linear[:1] if hidden else linear:  # without hidden layers the heads read them
         first.weight = nn.Parameter(first.weight.data[:, units])
+
+
+def active_units(
+    path: str | Path,
+    *,
+    threshold: float = 0.01,
+    split: Split = "train",
+    definition: Definition = "paper",
+    samples: int = 100,
+    check: bool = False,
+    k: int = 5000,
+    limit: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Return the number of active units of each stochastic layer; write all variances.
+
+    A unit is active if A_u = Var_x(E_q[u | x]) exceeds the threshold (Burda et al. 2015, section
+    5.3); `active_units.csv` gets A_u of every unit.
+
+    Args:
+        path: A run folder or a checkpoint file.
+        threshold: For A_u.
+        split: Images to take the variance over; all of them.
+        definition: `paper`, or `original-code`: the first 500 training images, and layers above
+            the first from one sample of the layer below, uncorrected.
+        samples: Draws of the layers below with `paper`.
+        check: Evaluate the test set with and without the inactive units too.
+        k: Samples an image of that check.
+        limit: Test images of that check; None for all.
+        seed: Of binarisation and noise.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        ConfigError: An option out of range.
+        CheckpointError: The checkpoint is missing, damaged or foreign.
+        DataError: The data set is missing, damaged, or not the one trained on.
+    """
+    if definition not in get_args(Definition):
+        raise ConfigError(config.unknown("definition", definition, get_args(Definition)))
+    if not 1 <= samples <= BLOCK:
+        raise ConfigError(f"samples must be in 1..{BLOCK}, got {samples}")
+    run = TrainedRun(path, device=device)
+    if definition == "original-code":
+        split, images, samples = "train", run.images("train", ORIGINAL_IMAGES), 1
+    else:
+        images = run.images(split)
+    layers = unit_variances(run.model, images, samples=samples, seed=seed, dynamic=run.dynamic)
+    table = pd.concat(
+        pd.DataFrame({"layer": level, "unit": range(1, len(a) + 1), "variance": a.numpy()})
+        for level, a in enumerate(layers, start=1)
+    )
+    table["active"] = table["variance"] > threshold
+    settings = {
+        **run.provenance(),
+        "split": split,
+        "images": len(images),
+        "definition": definition,
+        "samples": samples,
+        "threshold": threshold,
+        "seed": seed,
+    }
+    run.folder.write_active_units(table.assign(**settings))
+    counts = [int((a > threshold).sum()) for a in layers]
+    result = {
+        **settings,
+        "active": "+".join(map(str, counts)),
+        "layers": counts,
+        "csv": str(run.folder.active_units),
+        "check": None,
+    }
+    if check:
+        kept = [torch.nonzero(a > threshold).flatten() for a in layers]
+        result["check"] = check_removal(run, kept, k=k, limit=limit, seed=seed)
+    return result
+
+
+def check_removal(
+    run: TrainedRun, kept: Sequence[torch.Tensor], *, k: int, limit: int | None, seed: int
+) -> dict[str, Any]:
+    """Return the test NLL of the whole model and of one that has only the units `kept`.
+
+    Both meet the same binarisation and the same noise, so the difference is paired; its standard
+    error is over images. The whole model's estimates are those of `evaluate`, computed once.
+    """
+    images = run.images("test", limit)
+    row = evaluate_run(run, k=[k], split="test", limit=limit, seed=seed)[0]
+    whole = run.folder.read_per_image()[per_image_name(row)]
+    noise = EvaluationNoise(seed, run.model.latents, units=kept)
+    pruned = log_likelihoods(
+        without_units(run.model, kept), images, ks=[k], noise=noise, dynamic=run.dynamic
+    )[0]
+    difference = whole - pruned.log_p
+    return {
+        "k": k,
+        "images": len(images),
+        "nll": row["nll"],
+        "nll_without_inactive": pruned.summary()["nll"],
+        "difference": float(difference.mean()),
+        "se_difference": float(difference.std(ddof=1) / np.sqrt(len(images))),
+    }

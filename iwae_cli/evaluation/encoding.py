@@ -1,17 +1,23 @@
 """Images turned into latents: means of the recognition network, and samples of the posterior."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from iwae_cli.evaluation.likelihood import COPIES, MEMORY_BYTES, Images, importance_samples
-from iwae_cli.models.importance import effective_sample_size, normalised_weights
+from iwae_cli.core.atomic_write import write_arrays, writing
+from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.progress import ProgressReport
+from iwae_cli.data.dataset import Split
+from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
+from iwae_cli.evaluation.sampling import COPIES, MEMORY_BYTES, Images, importance_samples
+from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.progress import ProgressReport
-from iwae_cli.randomness import BLOCK, EvaluationNoise
+from iwae_cli.objectives.importance import effective_sample_size, normalised_weights
 
 Array = NDArray[np.floating[Any]]
 
@@ -33,7 +39,7 @@ class Encoding:
     ess: NDArray[np.float64]
 
 
-def encode(
+def encode_images(
     model: IWAE,
     images: Images,
     *,
@@ -63,7 +69,7 @@ def encode(
     held = 4 * COPIES * sum(model.latents) * max(k, samples)
     batch = max(1, min(rows // BLOCK, memory_bytes // held, len(images)))
     parts = []
-    with ProgressReport("encode", total=len(images)) as report:
+    with ProgressReport("encode_images", total=len(images)) as report:
         for first in range(0, len(images), batch):
             x = images[first : first + batch]
             x = noise.binarise(x, first) if dynamic else x
@@ -122,3 +128,65 @@ def resampled(log_w: torch.Tensor, uniform: NDArray[np.float64]) -> torch.Tensor
     cumulative = normalised_weights(log_w).cumsum(0).T.contiguous()
     cumulative = cumulative / cumulative[:, -1:]
     return torch.searchsorted(cumulative, torch.from_numpy(uniform), right=True)
+
+
+def encode(
+    path: str | Path,
+    *,
+    split: Split = "test",
+    k: int = 50,
+    samples: int = 1,
+    limit: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    output: Path | None = None,
+) -> dict[str, Any]:
+    """Write posterior means and resampled latents of a split; return what was written.
+
+    The npz holds, in the order of the images, for each stochastic layer l = 1, 2, ...: `mean_l`
+    [N, H] and `sample_l` [N, samples, H]; and `ess` [N] and, as JSON, `settings`. See
+    `Encoding`.
+
+    Args:
+        path: A run folder or a checkpoint file.
+        split: `train`, `valid` or `test`.
+        k: Draws of the recognition network an image.
+        samples: Samples to keep of an image, chosen by importance weight.
+        limit: Use the first so many images alone.
+        seed: Of binarisation, noise and choice.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        output: The file; None for `encoding_<split>.npz` in the run's folder.
+
+    Raises:
+        ConfigError: A number below 1, an unknown split or device.
+        CheckpointError: The checkpoint is missing, damaged or foreign.
+        DataError: The data set is missing, damaged, or not the one trained on.
+        IwaeError: The file cannot be written.
+    """
+    for name, value in (("k", k), ("samples", samples)):
+        if value < 1:
+            raise ConfigError(f"{name} must be at least 1, got {value}")
+    run = TrainedRun(path, device=device)
+    images = run.images(split, limit)
+    file = output or run.folder.path / f"encoding_{split}.npz"
+    with writing(file):  # before the work, not after it
+        file.parent.mkdir(parents=True, exist_ok=True)
+    encoded = encode_images(
+        run.model,
+        images,
+        k=k,
+        samples=samples,
+        noise=EvaluationNoise(seed, run.model.latents),
+        dynamic=run.dynamic,
+    )
+    settings = {**run.provenance(), "split": split, "images": len(images)}
+    settings |= {"k": k, "samples": samples, "seed": seed}
+    arrays: dict[str, NDArray[Any]] = {}
+    for level, (mean, drawn) in enumerate(zip(encoded.means, encoded.samples, strict=True), 1):
+        arrays |= {f"mean_{level}": mean, f"sample_{level}": drawn}
+    arrays |= {"ess": encoded.ess, "settings": np.array(json.dumps(settings))}
+    with writing(file):
+        write_arrays(file, arrays)
+    shapes = {name: list(array.shape) for name, array in arrays.items() if array.ndim}
+    median = float(np.median(encoded.ess))
+    return {**settings, "median_ess": median, "file": str(file), "arrays": shapes}

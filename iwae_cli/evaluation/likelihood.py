@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -12,23 +12,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from iwae_cli.evaluation.workers import side_by_side, workers_for
-from iwae_cli.models.importance import ImportanceSample, effective_sample_size, log_mean_exp
+from iwae_cli.core.progress import ProgressReport
+from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
+from iwae_cli.evaluation.parallel import side_by_side, workers_for
+from iwae_cli.evaluation.sampling import COPIES, MEMORY_BYTES, Images, log_weights
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.progress import ProgressReport
-from iwae_cli.randomness import BLOCK, EvaluationNoise
+from iwae_cli.objectives.importance import effective_sample_size, log_mean_exp
 
 log = logging.getLogger("iwae")
 
-MEMORY_BYTES = 128 * 2**20
-# Copies of the widest activation that a forward pass holds at once.
-COPIES = 3
 # Samples that one core should get at once: with fewer, calls cost more than what they do.
 MANY_SAMPLES = 4 * BLOCK
 FEW_SAMPLES = 10
 LARGE_SHARE = 0.05
 
-Images = NDArray[np.float32]
 PerImage = NDArray[np.float64]
 
 
@@ -145,46 +142,6 @@ def log_likelihoods(
         Likelihood(k, log_p, elbo, ess, seconds)
         for k, (log_p, elbo, ess) in zip(ks, map(np.hstack, columns), strict=True)
     ]
-
-
-def log_weights(
-    model: IWAE, x: Images, noise: EvaluationNoise, *, first_image: int, k: int, rows: int
-) -> torch.Tensor:
-    """Return log w of the first k samples of each image, float64, on the CPU, [k, B].
-
-    The arguments are those of `importance_samples`.
-    """
-    samples = importance_samples(model, x, noise, first_image=first_image, k=k, rows=rows)
-    return torch.cat([sample.log_w.cpu().double() for sample in samples])
-
-
-@torch.inference_mode()
-def importance_samples(
-    model: IWAE, x: Images, noise: EvaluationNoise, *, first_image: int, k: int, rows: int
-) -> Iterator[ImportanceSample]:
-    """Yield the first k samples of each image in chunks of at most k, on the model's device.
-
-    Args:
-        model: On any device.
-        x: Binary images, [B, D].
-        noise: Of the evaluation.
-        first_image: Index of `x[0]` in its split.
-        k: Samples an image.
-        rows: Samples to decode at once, over all images of the batch.
-    """
-    parameter = next(model.parameters())
-    inputs = torch.from_numpy(x).to(parameter)
-    chunk = max(1, rows // len(x))
-    if chunk > BLOCK:
-        chunk -= chunk % BLOCK
-    total, at_once = math.ceil(k / BLOCK), math.ceil(chunk / BLOCK)
-    for block in range(0, total, at_once):
-        blocks = min(at_once, total - block)
-        layers = noise.draw(first_image, len(x), block, blocks)
-        needed = min(blocks * BLOCK, k - block * BLOCK)
-        for begin in range(0, needed, chunk):
-            part = [h[begin : min(begin + chunk, needed)].to(parameter) for h in layers]
-            yield model.importance_sample(inputs, part)
 
 
 def warn_of_few_samples(row: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from iwae_cli.models.products import unobserved
+from iwae_cli.models.matmul import unobserved
 
 Result = TypeVar("Result")
 # Rows of one piece: with fewer, calls take longer than what they do; with more, memory is slow.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from iwae_cli.models.products import buffers, product, sum_of_outer_products, unobserved
+from iwae_cli.models.matmul import buffers, product, sum_of_outer_products, unobserved
 
 # A product of this many factors in [0.5, 1] stays above the smallest normal float32, 2^-126.
 FACTORS = 112

@@ -1,6 +1,5 @@
-"""Conditional layers of the networks: Gaussian over latents, Bernoulli over pixels."""
+"""Layers of the networks: tanh layers, and the Gaussian over latents that they end in."""
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -8,63 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from iwae_cli.models.distributions import Gaussian, normal_like
 from iwae_cli.models.fisher import FisherSample
-from iwae_cli.models.kernels import (
-    BernoulliTrace,
-    Pulled,
-    Trace,
-    backward_signals,
-    bernoulli_log_density,
-    pull_bernoulli_log_density,
-    pull_tanh_layers,
-    tanh_layers,
-)
-from iwae_cli.models.products import product, sum_of_outer_products
+from iwae_cli.models.kernels import Pulled, Trace, backward_signals, pull_tanh_layers, tanh_layers
+from iwae_cli.models.matmul import product, sum_of_outer_products
 
-LOG_2_PI = math.log(2 * math.pi)
 # With fewer rows a product in bfloat16 does not pay for casting the weights.
 MANY_ROWS = 64
-
-
-class Gaussian(NamedTuple):
-    """A diagonal Gaussian, or gradients in the two parameters of one.
-
-    Attributes:
-        mean: [..., H].
-        log_std: Logarithm of the standard deviation, [..., H].
-    """
-
-    mean: Tensor
-    log_std: Tensor
-
-    def transform(self, noise: Tensor) -> Tensor:
-        """Return mean + std * noise, with standard normal `noise` [..., H] a sample of this."""
-        return torch.addcmul(self.mean, self.log_std.exp(), noise)
-
-    def log_density(self, h: Tensor) -> Tensor:
-        """Return log N(h; mean, std^2), nats, summed over the last axis of `h` [..., H]."""
-        return self.log_density_at_noise((h - self.mean) * torch.exp(-self.log_std))
-
-    def slopes(self, h: Tensor) -> "Gaussian":
-        """Return the derivatives of log N(h; mean, std^2) in mean and log_std, [..., H] each."""
-        precision = torch.exp(-self.log_std)
-        z = (h - self.mean) * precision
-        return Gaussian(z * precision, z.square() - 1)
-
-    def log_density_at_noise(self, noise: Tensor) -> Tensor:
-        """Return the log density at `transform(noise)`, nats, summed over the last axis."""
-        return log_standard_normal(noise) - self.log_std.sum(-1)
-
-
-def log_standard_normal(h: Tensor) -> Tensor:
-    """Return log N(h; 0, I), nats, summed over the last axis of `h` [..., H]."""
-    return torch.rsub(h.square().sum(-1), -0.5 * h.shape[-1] * LOG_2_PI, alpha=0.5)
-
-
-def normal_like(tensor: Tensor, generator: torch.Generator) -> Tensor:
-    """Return standard normal numbers of the shape, type and device of a tensor."""
-    shape, device, dtype = tensor.shape, tensor.device, tensor.dtype
-    return torch.randn(shape, generator=generator, device=device, dtype=dtype)
 
 
 def linear(n_in: int, n_out: int) -> nn.Linear:
@@ -127,13 +76,6 @@ class GaussianTrace(NamedTuple):
     network: Trace
     features: Tensor
     heads: Tensor
-
-
-class BernoulliLayerTrace(NamedTuple):
-    """What a Bernoulli layer leaves behind for its derivative."""
-
-    network: Trace
-    density: BernoulliTrace
 
 
 Tape = list[Any]  # of the traces above
@@ -233,81 +175,3 @@ class GaussianLayer(nn.Module):
             return self.pull(trace, grad, of_inputs=True)
         found = self.pull(trace, slopes, of_inputs=True, row_weights=a.reshape(-1, 1))
         return Pulled(found.parameters, found.inputs * b.reshape(-1, 1))
-
-
-class BernoulliLayer(nn.Module):
-    """p(x | h): a tanh network with one logit a pixel."""
-
-    def __init__(self, n_in: int, hidden: Sequence[int], n_out: int) -> None:
-        super().__init__()
-        sizes = [n_in, *hidden]
-        self.network = TanhNetwork(sizes)
-        self.logits = linear(sizes[-1], n_out)
-
-    def forward(self, h: Tensor) -> Tensor:
-        """Return the logits of the pixels for latents `h` [..., H], [..., D]."""
-        features = self.network(h).features.to(h.dtype)
-        logits = product(features, *parameters_of((self.logits,)))
-        return logits.view(*h.shape[:-1], logits.shape[-1])
-
-    def log_density(self, x: Tensor, h: Tensor, tape: Tape | None = None) -> Tensor:
-        """Return log p(x | h) = sum_d x_d l_d - softplus(l_d), nats, [k, B].
-
-        Args:
-            x: Binary images, [B, D].
-            h: Latents of the first stochastic layer, [k, B, H], or [k, 1, H] for all images alike.
-            tape: What `pull` will need is added to it.
-        """
-        network = self.network(h)
-        last = parameters_of((self.logits,))
-        keep = tape is not None
-        features = network.features.unflatten(0, h.shape[:-1])
-        log_density, trace = bernoulli_log_density(x, features, *last, keep=keep)
-        if tape is not None and trace is not None:
-            tape.append(BernoulliLayerTrace(network, trace))
-        return log_density
-
-    def pull_log_density(self, trace: BernoulliLayerTrace, a: Tensor, b: Tensor | None) -> Pulled:
-        """Return the gradients of a loss in the parameters and in `h`, [R, H].
-
-        Args:
-            trace: Of `log_density`.
-            a: What each log density counts for the parameters, [k, B].
-            b: What it counts for `h`; None for the same.
-        """
-        features = trace.network.features
-        descent = a.reshape(-1, 1).neg().to(features.dtype)
-        last = pull_bernoulli_log_density(trace.density, features, descent)
-        if b is None:
-            grad = last.inputs.mul_(descent)
-            network = pull_tanh_layers(trace.network, grad, of_inputs=True)
-            grad_h = network.inputs.to(a.dtype)
-        else:
-            network = pull_tanh_layers(
-                trace.network, last.inputs, of_inputs=True, row_weights=descent
-            )
-            grad_h = network.inputs * b.reshape(-1, 1).neg()
-        return Pulled([p.to(a.dtype) for p in network.parameters + last.parameters], grad_h)
-
-    def fisher_samples(
-        self, trace: BernoulliLayerTrace, generator: torch.Generator
-    ) -> list[FisherSample]:
-        """Return what the Fisher information of each linear layer is estimated from.
-
-        The labels are drawn from p(x | h); their log density has the derivative x - p in a logit,
-        of mean square p (1 - p).
-
-        Args:
-            trace: Of `log_density`.
-            generator: Source of the labels.
-        """
-        error = trace.density.residual.to(self.logits.weight.dtype)
-        p = torch.where(error < 0, error + 1, error)  # the residual is sigmoid(l) - x
-        uniform = torch.rand(p.shape, generator=generator, device=p.device, dtype=p.dtype)
-        slopes = uniform.lt(p).to(p.dtype).sub_(p).to(trace.density.weight.dtype)
-        found = self.network.fisher_samples(
-            trace.network, product(slopes, trace.density.weight.T, None)
-        )
-        squares = p * (1 - p)
-        features = trace.network.features
-        return [*found, FisherSample(self.logits.weight, features, squares, squares=True)]

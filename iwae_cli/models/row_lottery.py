@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from iwae_cli.models.importance import Weights, drawn_by_weight
+from iwae_cli.objectives.base import Weights
+from iwae_cli.objectives.importance import drawn_by_weight
 
 # A sample is kept for sure if it has this part of the share that it would have among equals, 1/k.
 GENEROSITY = 1.0

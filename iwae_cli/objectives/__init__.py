@@ -1,16 +1,19 @@
-"""Estimators by name: each file of this folder holds one, named like the file."""
+"""Estimators by name: each file of this folder holds one, named like it, but for `SHARED`."""
 
 import importlib
 import inspect
 import pkgutil
 from typing import cast
 
-from iwae_cli.models.importance import Objective
+from iwae_cli.objectives.base import Objective
+
+# Files that define no estimator
+SHARED = ("base", "importance")
 
 
 def names() -> list[str]:
     """Return the names of all estimators, sorted."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__))
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED)
 
 
 def find(name: str) -> type[Objective]:

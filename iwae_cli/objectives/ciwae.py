@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from iwae_cli.models.importance import Objective, Weights, log_mean_exp, normalised_weights
+from iwae_cli.objectives.base import Objective, Weights
+from iwae_cli.objectives.importance import log_mean_exp, normalised_weights
 
 
 @dataclass(frozen=True)

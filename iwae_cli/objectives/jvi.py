@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from iwae_cli.models.importance import Kind, Objective, Weights, log_mean_exp
+from iwae_cli.objectives.base import Kind, Objective, Weights
+from iwae_cli.objectives.importance import log_mean_exp
 
 # With pairs of samples left out, work and memory grow with k^2.
 LARGEST_K = {1: 5000, 2: 200}

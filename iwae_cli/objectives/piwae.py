@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from iwae_cli.models.importance import (
-    Objective,
-    Weights,
-    check_groups,
+from iwae_cli.objectives.base import Objective, Weights, check_groups
+from iwae_cli.objectives.importance import (
     in_groups,
     log_mean_exp,
     normalised_weights,

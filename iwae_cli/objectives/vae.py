@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from iwae_cli.models.importance import Objective, Weights
+from iwae_cli.objectives.base import Objective, Weights
 
 
 @dataclass(frozen=True)

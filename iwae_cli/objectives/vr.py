@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from iwae_cli.models.importance import Kind, Objective, Weights, log_mean_exp, normalised_weights
+from iwae_cli.objectives.base import Kind, Objective, Weights
+from iwae_cli.objectives.importance import log_mean_exp, normalised_weights
 
 LARGEST = 1e6
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from iwae_cli.reports import paper
-from iwae_cli.reports.paper import Published
+from iwae_cli.reports import published
+from iwae_cli.reports.published import Published
 
 TABLES = (1, 2, 3)
 NO_RUN = "no run"
@@ -23,7 +23,7 @@ def cells_of(number: int, scores: pd.DataFrame) -> pd.DataFrame:
     Args:
         number: 1: every data set but fixed MNIST; 2: runs that started from another; 3: fixed
             MNIST.
-        scores: `tables.scores_table`.
+        scores: `run_tables.scores_table`.
 
     Returns:
         The cell's place; `nll` (mean over seeds, nats per image), `sd` (over seeds), `seeds`,
@@ -33,11 +33,11 @@ def cells_of(number: int, scores: pd.DataFrame) -> pd.DataFrame:
     stage_two = scores["first_objective"] != ""
     if number == 2:
         return with_differences(pd.DataFrame(swap_cells(scores, scores[stage_two])))
-    fixed = scores["dataset"].isin(paper.DATASETS[3])
+    fixed = scores["dataset"].isin(published.DATASETS[3])
     pictured = scores["architecture"].str.fullmatch(PICTURED)
     own = scores[~stage_two & ~pictured & (fixed if number == 3 else ~fixed)]
     rows = [cell for place, group in own.groupby(PLACE) for cell in grid_cells(place, group)]
-    for dataset, data in paper.DATASETS[number].items():
+    for dataset, data in published.DATASETS[number].items():
         if dataset not in set(own["dataset"]):
             rows += list(grid_cells(("", dataset, data), own.iloc[:0], absent=NO_DATA))
     return with_differences(pd.DataFrame(rows))
@@ -49,8 +49,8 @@ def grid_cells(
     """Yield the cells of one data set and protocol: layers x k x objective, and others found."""
     found = {tuple(row) for row in scores[ARCHITECTURE].to_numpy()}
     trained = {layers for layers, _ in found}
-    usual = {(layers, paper.latents_of(layers)) for layers in (1, 2) if layers not in trained}
-    standard = {(objective, k) for objective in paper.OBJECTIVES for k in paper.KS}
+    usual = {(layers, published.latents_of(layers)) for layers in (1, 2) if layers not in trained}
+    standard = {(objective, k) for objective in published.OBJECTIVES for k in published.KS}
     for layers, architecture in sorted(found | usual):
         own = scores[scores["architecture"] == architecture]
         others = {tuple(row) for row in own[["objective", "k"]].to_numpy()} - standard
@@ -63,8 +63,8 @@ def grid_cells(
                 "objective": objective,
                 **result(own, objective, k, absent=absent),
                 **against(
-                    paper.published(place[1], layers, objective, k)
-                    if architecture == paper.latents_of(layers)
+                    published.published(place[1], layers, objective, k)
+                    if architecture == published.latents_of(layers)
                     else None
                 ),
             }
@@ -73,14 +73,14 @@ def grid_cells(
 def in_paper_order(column: tuple[str, int]) -> tuple[int, tuple[int, str]]:
     """Return the sorting key of an (objective, k): by k, then VAE, IWAE, others by name."""
     objective, k = column
-    return k, paper.objective_order(objective)
+    return k, published.objective_order(objective)
 
 
 def result(scores: pd.DataFrame, objective: str, k: int, *, absent: str) -> dict[str, Any]:
     """Return a cell's result; with k = 1 VAE and IWAE are one model and stand in for each other."""
     own = scores[(scores["objective"] == objective) & (scores["k"] == k)]
-    if k == 1 and objective in paper.OBJECTIVES and not has_result(own):
-        twin = next(name for name in paper.OBJECTIVES if name != objective)
+    if k == 1 and objective in published.OBJECTIVES and not has_result(own):
+        twin = next(name for name in published.OBJECTIVES if name != objective)
         same = scores[(scores["objective"] == twin) & (scores["k"] == 1)]
         if has_result(same):
             return {**over_seeds(same), "filled_from": f"{twin} k=1"}
@@ -136,7 +136,7 @@ def against(published: Published | None) -> dict[str, Any]:
 def swap_cells(scores: pd.DataFrame, children: pd.DataFrame) -> list[dict[str, Any]]:
     """Return two cells, one a stage, for each experiment of Table 2."""
     stages = ["first_objective", "first_k", "objective", "k"]
-    usual = [(*row.first, *row.second) for row in paper.SWAPS]
+    usual = [(*row.first, *row.second) for row in published.SWAPS]
     rows = []
     for place, group in children.groupby(PLACE + ARCHITECTURE):
         found = [tuple(row) for row in group[stages].drop_duplicates().to_numpy()]
@@ -145,7 +145,7 @@ def swap_cells(scores: pd.DataFrame, children: pd.DataFrame) -> list[dict[str, A
             first = scores[scores["run"].isin(own["parent"])]
             rows += both_stages(place, swap, first, own)
     if children.empty:
-        place = ("", "mnist", "MNIST", 1, paper.latents_of(1))
+        place = ("", "mnist", "MNIST", 1, published.latents_of(1))
         for swap in usual:
             rows += both_stages(place, swap, children, children)
     return rows
@@ -157,9 +157,9 @@ def both_stages(
     """Return the cells of the first and the second stage of one experiment of Table 2."""
     where: Mapping[str, Any] = dict(zip(PLACE + ARCHITECTURE, place, strict=True))
     known = None
-    if where["architecture"] == paper.latents_of(1):
-        known = paper.swap(where["dataset"], where["layers"], swap[:2], swap[2:])
-    published = (known.first_result, known.second_result) if known else (None, None)
+    if where["architecture"] == published.latents_of(1):
+        known = published.swap(where["dataset"], where["layers"], swap[:2], swap[2:])
+    theirs = (known.first_result, known.second_result) if known else (None, None)
     experiment = f"{swap[0]} k={swap[1]} -> {swap[2]} k={swap[3]}"
     return [
         {
@@ -172,7 +172,7 @@ def both_stages(
             **against(number),
         }
         for stage, (objective, k), runs, number in zip(
-            (1, 2), (swap[:2], swap[2:]), (first, second), published, strict=True
+            (1, 2), (swap[:2], swap[2:]), (first, second), theirs, strict=True
         )
     ]
 

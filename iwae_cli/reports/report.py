@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from iwae_cli import __version__
-from iwae_cli.checkpoint import write_atomically
-from iwae_cli.errors import ReportError
-from iwae_cli.reports import comparison, differences, html, layout, plots
-from iwae_cli.reports.gallery import drawings
+from iwae_cli.core.atomic_write import write_atomically
+from iwae_cli.core.errors import ReportError
+from iwae_cli.core.version import __version__
+from iwae_cli.reports import formatting, objective_comparison, page, paired_differences
+from iwae_cli.reports.figures.catalogue import drawings
+from iwae_cli.reports.figures.style import pdf, png
 from iwae_cli.reports.paper_tables import TABLES, cells_of, missing
-from iwae_cli.reports.reading import Run, RunReader, Unreadable
-from iwae_cli.reports.tables import runs_table, scores_table
+from iwae_cli.reports.read_runs import RunRecord, Unreadable, read_runs
+from iwae_cli.reports.run_tables import runs_table, scores_table
 
 # Columns of the page's list of runs: key and heading
 RUN_COLUMNS = {
@@ -45,16 +46,16 @@ class Report:
 
     Attributes:
         runs: All that could be read.
-        scores: `tables.scores_table` of them.
+        scores: `run_tables.scores_table` of them.
         cells: The cells of Tables 1, 2 and 3.
-        layouts: The tables as in the paper, by protocol, as `layout.laid_out` makes them.
-        differences: `differences.paired_differences`.
-        compared: `comparison.comparison_table`.
+        layouts: The tables as in the paper, by protocol, as `formatting.laid_out` makes them.
+        differences: `paired_differences.paired_differences`.
+        compared: `objective_comparison.comparison_table`.
         missing: A line for each group of cells without a number.
         unreadable: Files that were left out.
     """
 
-    runs: Sequence[Run]
+    runs: Sequence[RunRecord]
     scores: pd.DataFrame
     cells: Mapping[int, pd.DataFrame]
     layouts: Mapping[int, Mapping[str, pd.DataFrame]]
@@ -62,22 +63,6 @@ class Report:
     compared: pd.DataFrame
     missing: Sequence[str]
     unreadable: Sequence[Unreadable]
-
-
-def read_runs(folder: Path, *, arrays: bool) -> tuple[list[Run], list[Unreadable]]:
-    """Return the runs in or below a folder, and the files that could not be read.
-
-    Raises:
-        ReportError: There is no trace of a run.
-    """
-    reader = RunReader(arrays=arrays)
-    runs = reader.runs(folder)
-    if not runs and not reader.unreadable:
-        raise ReportError(
-            f"no run in or below {folder}; train one with 'iwae train', or name the folder that "
-            "holds runs"
-        )
-    return runs, reader.unreadable
 
 
 def report_of(folder: Path) -> Report:
@@ -92,14 +77,14 @@ def report_of(folder: Path) -> Report:
         raise ReportError(f"no run in or below {folder} could be read: {reasons}")
     scores = scores_table(runs)
     cells = {number: cells_of(number, scores) for number in TABLES}
-    paired = differences.paired_differences(runs)
+    paired = paired_differences.paired_differences(runs)
     return Report(
         runs=runs,
         scores=scores,
         cells=cells,
-        layouts={number: layout.laid_out(number, cells[number]) for number in TABLES},
+        layouts={number: formatting.laid_out(number, cells[number]) for number in TABLES},
         differences=paired,
-        compared=comparison.comparison_table(runs, paired),
+        compared=objective_comparison.comparison_table(runs, paired),
         missing=[line for number in TABLES for line in missing(number, cells[number])],
         unreadable=unreadable,
     )
@@ -114,12 +99,12 @@ def write(report: Report, output: Path) -> list[Path]:
     by_folder = {str(run.folder.path): run for run in report.runs}
     for drawing in drawings(by_folder, report.scores, report.cells, report.compared):
         path = output / "figures" / drawing.name
-        image = plots.png(drawing.figure)
+        image = png(drawing.figure)
         files.append(written(path.with_name(f"{path.name}.png"), image))
-        files.append(written(path.with_name(f"{path.name}.pdf"), plots.pdf(drawing.figure)))
-        pictures.append(html.Picture(drawing.section, drawing.title, image))
-    page = html.render(page_of(report, pictures))
-    files.append(written(output / "report.html", page.encode()))
+        files.append(written(path.with_name(f"{path.name}.pdf"), pdf(drawing.figure)))
+        pictures.append(page.Picture(drawing.section, drawing.title, image))
+    html = page.render(page_of(report, pictures))
+    files.append(written(output / "report.html", html.encode()))
     return files
 
 
@@ -139,34 +124,38 @@ def texts(report: Report) -> Iterator[tuple[str, str]]:
         yield "objectives.md", report.compared.to_markdown(index=False) + "\n"
     for number in TABLES:
         yield f"table{number}.csv", report.cells[number].to_csv(index=False)
-        yield f"table{number}.md", layout.markdown(number, report.layouts[number])
-        yield f"table{number}.tex", layout.latex(number, report.layouts[number])
+        yield f"table{number}.md", formatting.markdown(number, report.layouts[number])
+        yield f"table{number}.tex", formatting.latex(number, report.layouts[number])
 
 
-def page_of(report: Report, pictures: Sequence[html.Picture]) -> html.Page:
+def page_of(report: Report, pictures: Sequence[page.Picture]) -> page.Page:
     """Return the page of a report."""
     tables = []
     for number, protocols in report.layouts.items():
         for protocol, table in protocols.items():
-            for data, part in layout.by_data(number, table).items():
-                title = layout.title(number, data, protocol)
-                tables.append(html.table_of(title, layout.flat(part)))
+            for data, part in formatting.by_data(number, table).items():
+                title = formatting.title(number, data, protocol)
+                tables.append(page.table_of(title, formatting.flat(part)))
     if len(report.compared):
-        tables.append(html.table_of(comparison.TITLE, report.compared.drop(columns="run")))
+        tables.append(
+            page.table_of(objective_comparison.TITLE, report.compared.drop(columns="run"))
+        )
     if len(report.differences):
-        tables.append(html.table_of(differences.TITLE, report.differences[differences.SHOWN]))
+        tables.append(
+            page.table_of(paired_differences.TITLE, report.differences[paired_differences.SHOWN])
+        )
     scores = report.scores
     commits = [(commit or "")[:8] for commit in scores["commit"]]
     runs = scores.assign(commit=commits)[list(RUN_COLUMNS)]
     for column in ("eval_k", "eval_images"):
         runs[column] = runs[column].astype("Int64").astype(object)
     runs["training_seconds"] = runs["training_seconds"].round().astype(int)
-    tables.append(html.table_of("Runs", runs.rename(columns=RUN_COLUMNS)))
-    return html.Page(
+    tables.append(page.table_of("Runs", runs.rename(columns=RUN_COLUMNS)))
+    return page.Page(
         title="Importance weighted autoencoders: report",
         lead=f"{len(report.runs)} runs, read by iwae {__version__}. A click on a heading sorts.",
         tables=tables,
-        note=layout.NOTE,
+        note=formatting.NOTE,
         missing=report.missing,
         unreadable=[f"{path}: {reason}" for path, reason in report.unreadable],
         pictures=pictures,

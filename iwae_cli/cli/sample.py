@@ -1,0 +1,56 @@
+"""`iwae sample`: draw images from the model's prior."""
+
+from pathlib import Path
+
+import click
+
+from iwae_cli.cli.options import as_json, checkpoint, chosen, device, output
+from iwae_cli.cli.output import print_results
+
+LARGEST_GRID = 10_000
+
+
+@click.command()
+@checkpoint
+@click.option(
+    "--count", type=click.IntRange(min=1, max=LARGEST_GRID), default=100, help="Images to draw."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the latents.")
+@output(".png", "plots/samples.png")
+@device
+@as_json
+def sample(
+    paths: tuple[Path, ...],
+    count: int,
+    seed: int,
+    output: Path | None,
+    device: str,
+    as_json: bool,
+) -> None:
+    r"""Draw images from the model's prior as a PNG grid.
+
+    The latents are drawn through all stochastic layers; shown are the Bernoulli
+    means of the pixels, black at 0 and white at 1.
+
+    \b
+    Examples:
+      iwae sample
+      iwae sample --count 25 --seed 1 --output samples.png
+      iwae sample --checkpoint RUN_A --checkpoint RUN_B
+    """
+    from iwae_cli.core.atomic_write import writing
+    from iwae_cli.evaluation.visualisation import sample as draw
+    from iwae_cli.reports.figures.images import image_grid
+    from iwae_cli.reports.figures.style import save_png
+    from iwae_cli.runs.folder import run_folder_of
+
+    results = []
+    for path in chosen(paths, output):
+        images = draw(path, count=count, seed=seed, device=device)
+        folder, _ = run_folder_of(path)
+        file = output or folder.plots / "samples.png"
+        with writing(file):
+            save_png(image_grid(images), file)
+        run = folder.path.resolve().name
+        results.append({"run": run, "count": count, "seed": seed, "file": str(file)})
+    print_results(results, as_json=as_json)

@@ -1,0 +1,1 @@
+"""What every room uses: errors, config, device, seeds, progress, atomic writes."""

@@ -1,0 +1,240 @@
+"""Plain dataclasses for a run: types, ranges, defaults, and the run's identity.
+
+Nothing here knows of Hydra. The nodes `dataset`, `objective` and `optimizer` of a `Config` name
+one component of a registry with its keyword arguments; the component's own frozen dataclass says
+which arguments exist and which values are allowed.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, get_type_hints
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from iwae_cli.core.errors import ConfigError
+
+T = TypeVar("T")
+Component = dict[str, Any]
+
+FORMAT_VERSION = 1
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "float32", "bfloat16")
+INITIALISATIONS = ("glorot", "original_code")
+COMPONENTS = ("dataset", "objective", "optimizer")
+TYPES = {  # as messages call them
+    "<class 'int'>": "a whole number",
+    "int | None": "a whole number or null",
+    "<class 'float'>": "a number",
+    "float | None": "a number or null",
+    "<class 'bool'>": "true or false",
+    "<class 'str'>": "a text",
+    "list[int]": "a list of whole numbers such as [5]",
+    "list[list[int]]": "a list of lists of whole numbers such as [[200,200]]",
+    "dict[str, typing.Any] | None": "null or the keys that differ, such as {k: 1}",
+}
+NOT_IDENTITY = {"identity": False}
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError with `message` unless `condition` holds."""
+    if not condition:
+        raise ValueError(message)
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """Return the message for an unknown name: the nearest known one, and all that exist."""
+    known = sorted(known)
+    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+    return f"unknown {kind} '{name}': {hint}known: {', '.join(known)}"
+
+
+@dataclass(frozen=True)
+class Arch:
+    """The network's shape, from the image upwards.
+
+    `latents[l]` is the size of stochastic layer l + 1; `hidden[l]` the widths of the tanh layers
+    between it and the layer below. The generative network mirrors the recognition network.
+    """
+
+    name: str = field(default="custom", metadata=NOT_IDENTITY)
+    latents: list[int] = field(default_factory=lambda: [50])
+    hidden: list[list[int]] = field(default_factory=lambda: [[200, 200]])
+    init: str = "glorot"
+    output_bias: bool = True
+
+    def __post_init__(self) -> None:
+        require(len(self.latents) > 0, "latents must name at least one stochastic layer")
+        require(
+            len(self.hidden) == len(self.latents),
+            f"hidden needs one list of widths for each of the {len(self.latents)} stochastic "
+            f"layers, got {len(self.hidden)}",
+        )
+        sizes = [*self.latents, *(width for widths in self.hidden for width in widths)]
+        require(all(size >= 1 for size in sizes), f"all sizes must be at least 1, got {sizes}")
+        require(self.init in INITIALISATIONS, unknown("init", self.init, INITIALISATIONS))
+
+
+@dataclass(frozen=True)
+class Then:
+    """What follows a finished training; see `training.run.follow_up`.
+
+    Attributes:
+        eval: Numbers of samples k of the test NLLs; none if empty.
+        active_units: Whether active units are counted.
+        pictures: Whether samples, reconstructions and weights are kept as pictures.npz.
+    """
+
+    eval: list[int] = field(default_factory=list)
+    active_units: bool = False
+    pictures: bool = True
+
+    def __post_init__(self) -> None:
+        require(all(k >= 1 for k in self.eval), f"eval must list k of at least 1, got {self.eval}")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run, resolved: everything that `iwae train` needs to know."""
+
+    arch: Arch = field(default_factory=Arch)
+    dataset: Component = field(default_factory=lambda: {"name": "mnist"})
+    objective: Component = field(default_factory=lambda: {"name": "iwae"})
+    optimizer: Component = field(default_factory=lambda: {"name": "kfac"})
+    k: int = 50
+    seed: int = 0
+    precision: str = "auto"
+    device: str = field(default="auto", metadata=NOT_IDENTITY)
+    threads: int | None = field(default=None, metadata=NOT_IDENTITY)
+    compile: bool = field(default=False, metadata=NOT_IDENTITY)
+    outputs: str = field(default="outputs", metadata=NOT_IDENTITY)
+    checkpoint_seconds: float = field(default=60.0, metadata=NOT_IDENTITY)
+    validate_passes: int = field(default=10, metadata=NOT_IDENTITY)
+    then: Then = field(default_factory=Then, metadata=NOT_IDENTITY)
+    init_from: Component | None = field(default=None, metadata=NOT_IDENTITY)
+
+    def __post_init__(self) -> None:
+        require(self.k >= 1, f"k must be at least 1, got {self.k}")
+        require(0 <= self.seed < 2**63, f"seed must be in [0, 2^63), got {self.seed}")
+        require(self.precision in PRECISIONS, unknown("precision", self.precision, PRECISIONS))
+        require(self.device in DEVICES, unknown("device", self.device, DEVICES))
+        require(
+            self.threads is None or self.threads >= 1,
+            f"threads must be at least 1 or null for all cores, got {self.threads}",
+        )
+        require(
+            self.checkpoint_seconds >= 0,
+            f"checkpoint_seconds must be 0 or more, got {self.checkpoint_seconds}",
+        )
+        require(
+            self.validate_passes >= 0,
+            f"validate_passes must be 0 (never) or more, got {self.validate_passes}",
+        )
+
+    def parent(self) -> "Config | None":
+        """Return the config of the run to start from, where `init_from` names one.
+
+        Keys that `init_from` leaves out are those of this run.
+        """
+        if self.init_from is None:
+            return None
+        own = dataclasses.asdict(self)
+        return parse({**own, **self.init_from, "init_from": self.init_from.get("init_from")})
+
+
+def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
+    """Return a `cls` made of `values`, converted to the types of its fields.
+
+    Args:
+        cls: A dataclass whose `__post_init__` raises ValueError on values out of range.
+        values: Its keyword arguments.
+        where: The config node they come from, for messages; empty for the top level.
+
+    Raises:
+        ConfigError: An unknown key (with the nearest name), a wrong type, a value out of range.
+    """
+    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]  # any dataclass
+    prefix = f"{where}: " if where else ""
+    for key in values:
+        if key not in names:
+            raise ConfigError(prefix + unknown("key", key, names))
+    try:
+        schema = OmegaConf.structured(cls)
+        OmegaConf.set_readonly(schema, False)
+        result = OmegaConf.to_object(OmegaConf.merge(schema, dict(values)))
+    except OmegaConfBaseException:
+        raise ConfigError(prefix + wrong_type(cls, values)) from None
+    except ValueError as error:
+        raise ConfigError(prefix + str(error)) from None
+    assert isinstance(result, cls)
+    return result
+
+
+def wrong_type(cls: type, values: Mapping[str, Any]) -> str:
+    """Return the message for the first of `values` that its field's type does not admit."""
+    types = get_type_hints(cls)
+    for key, value in values.items():
+        field_alone = dataclasses.make_dataclass(
+            cls.__name__, [(key, types[key], field(default=MISSING))]
+        )
+        try:
+            OmegaConf.merge(OmegaConf.structured(field_alone), {key: value})
+        except OmegaConfBaseException:
+            return f"{key} must be {TYPES.get(str(types[key]), types[key])}, got {value!r}"
+    return f"cannot be read: {dict(values)!r}"
+
+
+def parse(values: Mapping[str, Any]) -> Config:
+    """Return the `Config` of a nested mapping of plain types, such as a composed YAML.
+
+    Raises:
+        ConfigError: One line that names every fault of the top level, of `arch` and of `then`.
+    """
+    faults: list[str] = []
+    nodes: dict[str, Any] = {}
+    for node, cls in (("arch", Arch), ("then", Then)):
+        try:
+            nodes[node] = build(cls, values.get(node, {}), where=node)
+        except ConfigError as error:
+            faults.append(str(error))
+    for node in COMPONENTS:
+        component = values.get(node, {})
+        if isinstance(component, Mapping) and "name" in component:
+            nodes[node] = dict(component)
+        else:
+            faults.append(f"{node}: needs a name, as in '{node}=...'; got {component!r}")
+    special = ("arch", "then", *COMPONENTS)
+    rest = {key: value for key, value in values.items() if key not in special}
+    try:
+        config = build(Config, rest)
+    except ConfigError as error:
+        faults.append(str(error))
+    if faults:
+        raise ConfigError("; ".join(faults))
+    return dataclasses.replace(config, **nodes)
+
+
+def identity_fields(node: object) -> dict[str, Any]:
+    """Return the fields of a dataclass that belong to a run's identity, by name.
+
+    A field with `metadata={"identity": False}` never joins. One with `metadata={"identity":
+    "if set"}` (a key added after runs already existed) joins only where it differs from its
+    default, so that the identities of old runs stay valid.
+    """
+    joined = {}
+    for f in dataclasses.fields(node):  # type: ignore[arg-type]  # any dataclass
+        value, rule = getattr(node, f.name), f.metadata.get("identity", True)
+        if rule is True or (rule == "if set" and value != f.default):
+            joined[f.name] = value
+    return joined
+
+
+def identity(parts: Mapping[str, Any]) -> str:
+    """Return the SHA-256, in hex, of `parts` and the format version as sorted JSON."""
+    text = json.dumps({"format": FORMAT_VERSION, **parts}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

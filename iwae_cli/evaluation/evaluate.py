@@ -1,0 +1,107 @@
+"""The test NLL of a trained run: its rows of eval.csv."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from iwae_cli.data.dataset import Split
+from iwae_cli.evaluation.estimators import ESTIMATORS, Estimator, check_k, find_named
+from iwae_cli.evaluation.likelihood import log_likelihoods, warn_of_few_samples
+from iwae_cli.evaluation.noise import EvaluationNoise
+from iwae_cli.evaluation.trained_run import TrainedRun
+from iwae_cli.runs.eval_csv import L_K, per_image_name
+from iwae_cli.runs.folder import stored_row
+from iwae_cli.runs.provenance import device_name
+
+BY_L_K = find_named("estimator", L_K, ESTIMATORS)
+
+
+def evaluate(
+    path: str | Path,
+    *,
+    k: Sequence[int] = (5000,),
+    split: Split = "test",
+    limit: int | None = None,
+    seed: int = 0,
+    estimator: str = "L_k",
+    precision: str = "float32",
+    device: str = "auto",
+) -> list[dict[str, Any]]:
+    """Return one row of eval.csv for each k: the NLL by L_k with its errors, nats per image.
+
+    Rows that the run folder holds already are read, not computed again. New ones are written to
+    `eval.csv`, and each image's log p-hat to `per_image.npz`.
+
+    Args:
+        path: A run folder or a checkpoint file.
+        k: Numbers of samples; all are estimated in one pass.
+        split: `train`, `valid` or `test`.
+        limit: Use the first so many images alone.
+        seed: Of binarisation and noise.
+        estimator: `L_k`, `jvi` or `vr`, with parameters as in `jvi,order=1`; `bound_kind` says
+            what its expectation is to log p(x): a lower or upper bound, or neither.
+        precision: Of the matrix products: `float32`, `bfloat16` or `auto`.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        ConfigError: A k below 1 or not allowed by the estimator, an unknown split or device.
+        CheckpointError: The checkpoint is missing, damaged or foreign.
+        DataError: The data set is missing, damaged, or not the one trained on.
+    """
+    chosen = find_named("estimator", estimator, ESTIMATORS)
+    check_k([chosen], k)
+    run = TrainedRun(path, device=device, precision=precision)
+    return evaluate_run(run, k=k, split=split, limit=limit, seed=seed, estimator=chosen)
+
+
+def evaluate_run(
+    run: TrainedRun,
+    *,
+    k: Sequence[int],
+    split: Split,
+    limit: int | None,
+    seed: int,
+    estimator: Estimator = BY_L_K,
+) -> list[dict[str, Any]]:
+    """Return the rows of `evaluate` for a checkpoint that is already loaded."""
+    ks = sorted(set(k))
+    images = run.images(split, limit)
+    key = {
+        "steps": run.content["training"]["steps"],
+        "split": split,
+        "images": len(images),
+        "seed": seed,
+        "estimator": estimator.label,
+        "precision": run.precision,
+    }
+    stored = {n: stored_row(run.folder, {**key, "k": n}) for n in ks}
+    rows = {n: row for n, row in stored.items() if row is not None}
+    missing = [n for n in ks if n not in rows]
+    if missing:
+        run.folder.read_per_image()  # before the work: what is damaged cannot be added to
+        noise = EvaluationNoise(seed, run.model.latents)
+        found = log_likelihoods(
+            run.model,
+            images,
+            ks=missing,
+            noise=noise,
+            dynamic=run.dynamic,
+            estimate=estimator.objective.bound,
+        )
+        about = {
+            "bound_kind": estimator.objective.kind,
+            "device": device_name(run.device),
+            "threads": torch.get_num_threads(),
+        }
+        new = {e.k: {**run.provenance(), **key, **e.summary(), **about} for e in found}
+        if estimator.label != BY_L_K.label:
+            for row in new.values():  # first-order results on L_k alone
+                row.update(se_mc=math.nan, bias=math.nan)
+        arrays = {per_image_name({**key, "k": e.k}): e.log_p for e in found}
+        run.folder.add_evaluation(list(new.values()), arrays)
+        rows.update(new)
+    warn_of_few_samples(rows[ks[-1]])
+    return [rows[n] for n in ks]

@@ -1,0 +1,88 @@
+"""A trained run: the model of its checkpoint, the data it was trained on, its folder."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from iwae_cli.core import config
+from iwae_cli.core.device import device_of, precision_of, products_of
+from iwae_cli.core.errors import ConfigError, DataError
+from iwae_cli.data import registry
+from iwae_cli.data.dataset import SPLITS, Dataset, Split
+from iwae_cli.models.iwae import IWAE
+from iwae_cli.models.loading import model_of
+from iwae_cli.runs import checkpoint
+from iwae_cli.runs.folder import run_folder_of
+
+log = logging.getLogger("iwae")
+
+
+class TrainedRun:
+    """A checkpoint with its model and data set, and the folder that results go to.
+
+    Args:
+        path: A run folder or a checkpoint file.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        precision: Of the matrix products, whatever the model was trained in; `auto` is what is
+            fast on the device.
+
+    Raises:
+        CheckpointError: The checkpoint is missing, damaged or foreign.
+        DataError: The data set is not the one that the model was trained on.
+    """
+
+    def __init__(
+        self, path: str | Path, *, device: str = "auto", precision: str = "float32"
+    ) -> None:
+        self.folder, file = run_folder_of(path)
+        self.content = checkpoint.load(file)
+        self.device = device_of(device)
+        self.precision = precision_of(precision, self.device)
+        model = model_of(self.content, file).to(self.device)
+        self.model = model.multiply_in(products_of(self.precision))
+        self.dataset: Dataset = registry.loaded(registry.find(self.content["config"]["dataset"]))
+        trained_on = self.content["data"]["hash"]
+        if self.dataset.content_hash != trained_on:
+            raise DataError(
+                f"{file} was trained on other data than '{self.dataset.name}' now holds (content "
+                f"{trained_on[:8]}, found {self.dataset.content_hash[:8]}); bring the same files"
+            )
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether images are binarised with grey values as probabilities."""
+        return self.dataset.binarization == "dynamic"
+
+    def images(self, split: Split, limit: int | None = None) -> np.ndarray[Any, np.dtype[Any]]:
+        """Return the first `limit` images of a split, all with None.
+
+        Raises:
+            ConfigError: There is no such split, or it has no images.
+        """
+        if split not in SPLITS:
+            raise ConfigError(config.unknown("split", split, SPLITS))
+        if limit is not None and limit < 1:
+            raise ConfigError(f"limit must be at least 1, got {limit}")
+        images = self.dataset.split(split)[:limit]
+        if not len(images):
+            raise ConfigError(f"the split '{split}' of {self.dataset.label} has no images")
+        return images
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the columns of a result that say which model and data it belongs to."""
+        training = self.content["training"]
+        return {
+            "run": self.folder.path.name,
+            "passes": training["pass_index"],
+            "steps": training["steps"],
+            "data": self.dataset.label,
+            "binarization": self.dataset.binarization,
+        }
+
+
+def load_model(path: str | Path) -> IWAE:
+    """Return the model of a checkpoint file or run folder; see `iwae_cli.load`."""
+    _, file = run_folder_of(path)
+    return model_of(checkpoint.load(file), file)

@@ -1,0 +1,168 @@
+"""The hierarchical model: its densities and samples of its latents."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from iwae_cli.core.config import Arch
+from iwae_cli.models.distributions import Gaussian, log_standard_normal
+from iwae_cli.models.layers import GaussianLayer, TanhNetwork, Tape
+from iwae_cli.models.likelihoods.bernoulli import BernoulliLayer
+
+
+class ImportanceSample(NamedTuple):
+    """k samples of all latents for each of B images, with their importance weights.
+
+    Attributes:
+        log_w: Unnormalised log weights log p(x, h) - log q(h | x), nats, [k, B].
+        log_q_h_given_x: Log density of the latents under the recognition network, [k, B].
+        latents: The samples of each stochastic layer from the image upwards, each [k, B, H].
+    """
+
+    log_w: Tensor
+    log_q_h_given_x: Tensor
+    latents: tuple[Tensor, ...]
+
+
+class HierarchicalModel(nn.Module):
+    """A recognition network q(h | x) and a generative network p(x, h) with L stochastic layers.
+
+    q(h | x) = prod_l q(h_l | h_{l-1}) with h_0 = x, and
+    p(x, h) = p(h_L) prod_l p(h_{l-1} | h_l) with p(h_L) = N(0, I) (Burda et al. 2015, arXiv
+    1509.00519, equations 1 and 2). `recognition[l]` is q(h_{l+1} | h_l) and `generative[l]` is
+    p(h_l | h_{l+1}).
+
+    Args:
+        data_dim: Pixels of an image, D.
+        arch: Sizes of the stochastic layers and of the tanh layers between them.
+    """
+
+    def __init__(self, data_dim: int, arch: Arch) -> None:
+        super().__init__()
+        self.data_dim, self.compiled = data_dim, False
+        self.latents = tuple(arch.latents)
+        sizes = [data_dim, *arch.latents]
+        links = list(zip(sizes, arch.hidden, sizes[1:], strict=False))
+        self.recognition = nn.ModuleList(
+            GaussianLayer(below, hidden, above) for below, hidden, above in links
+        )
+        self.generative = nn.ModuleList(
+            (GaussianLayer if level else BernoulliLayer)(above, hidden[::-1], below)
+            for level, (below, hidden, above) in enumerate(links)
+        )
+
+    def multiply_in(self, dtype: torch.dtype | None) -> Self:
+        """Compute the networks' products of many rows in `dtype`, and return this model.
+
+        Latents, heads of the Gaussian layers and log densities keep the parameters' dtype.
+
+        Args:
+            dtype: None for that of the parameters.
+        """
+        for module in self.modules():
+            if isinstance(module, TanhNetwork):
+                module.products = dtype
+        return self
+
+    def draw_noise(self, k: int, B: int, generator: torch.Generator) -> tuple[Tensor, ...]:  # noqa: N803  (the field's symbol)
+        """Return standard normal noise for k samples of B images, [k, B, H] a stochastic layer."""
+        dtype = next(self.parameters()).dtype
+        return tuple(
+            torch.randn(k, B, H, generator=generator, device=generator.device, dtype=dtype)
+            for H in self.latents
+        )
+
+    def importance_sample(self, x: Tensor, noise: Sequence[Tensor]) -> ImportanceSample:
+        """Return samples of the latents, each a differentiable function of `noise`, and weights.
+
+        log w = log p(h_L) + sum_l log p(h_{l-1} | h_l) - sum_l log q(h_l | h_{l-1}). The first
+        layer of the recognition network runs once an image. It is fastest under `torch.no_grad()`.
+
+        Args:
+            x: Binary images, [B, D].
+            noise: Standard normal noise of each stochastic layer, [k, B, H].
+        """
+        latents, log_q = self.recognise(x, noise)
+        log_w = self.log_p_x_and_h(x, latents) - log_q
+        return ImportanceSample(log_w, log_q, tuple(latents))
+
+    forward = importance_sample
+
+    def recognise(
+        self, x: Tensor, noise: Sequence[Tensor], tape: Tape | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """Return latents drawn from q(h | x), [k, B, H] a layer, and log q(h | x), nats, [k, B].
+
+        Args:
+            x: Binary images, [B, D].
+            noise: Standard normal noise of each stochastic layer, [k, B, H].
+            tape: What each layer's `pull` will need is added to it, from the image upwards.
+        """
+        return self.draw_latents(self.recognition[0](x, tape), noise, tape)
+
+    def draw_latents(
+        self, first: Gaussian, noise: Sequence[Tensor], tape: Tape | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """Return what `recognise` does, given the first layer's q(h_1 | x).
+
+        Args:
+            first: Of [B, H], one for all samples of an image, or [k, B, H].
+            noise: Standard normal noise of each stochastic layer, [k, B, H].
+            tape: What the `pull` of each further layer will need is added to it.
+        """
+        q = first
+        latents = [q.transform(noise[0])]
+        log_q = q.log_density_at_noise(noise[0])
+        for layer, epsilon in zip(self.recognition[1:], noise[1:], strict=True):
+            q = layer(latents[-1], tape)
+            latents.append(q.transform(epsilon))
+            log_q = log_q + q.log_density_at_noise(epsilon)
+        return latents, log_q
+
+    def log_p_x_and_h(
+        self, x: Tensor, latents: Sequence[Tensor], tape: Tape | None = None
+    ) -> Tensor:
+        """Return log p(x, h), nats, [k, B].
+
+        Args:
+            x: Binary images, [B, D].
+            latents: Of each stochastic layer, [k, B, H].
+            tape: What each layer's `pull` will need is added to it, from the image upwards.
+        """
+        log_p_x_given_h = self.generative[0].log_density(x, latents[0], tape)  # type: ignore[operator]  # a BernoulliLayer
+        log_p = log_standard_normal(latents[-1]) + log_p_x_given_h
+        for layer, below, above in zip(self.generative[1:], latents, latents[1:], strict=False):
+            log_p = log_p + layer(above, tape).log_density(below)
+        return cast(Tensor, log_p)
+
+    def log_q_h_given_x(self, x: Tensor, latents: Sequence[Tensor]) -> Tensor:
+        """Return log q(h | x), nats, [k, B], of given latents, [k, B, H] a layer."""
+        inputs = [x, *latents]
+        log_q = x.new_zeros(())
+        for layer, below, h in zip(self.recognition, inputs, latents, strict=False):
+            log_q = log_q + layer(below).log_density(h)
+        return log_q
+
+    def generate(self, noise: Sequence[Tensor]) -> Tensor:
+        """Return Bernoulli means of the pixels, [..., D], at a draw of h from the prior p(h).
+
+        h_L is the noise of the last layer itself, h_l = mean(h_{l+1}) + std(h_{l+1}) * noise_l.
+
+        Args:
+            noise: Standard normal noise of each stochastic layer, [..., H].
+        """
+        h = noise[-1]
+        for level in range(len(noise) - 1, 0, -1):
+            h = self.generative[level](h).transform(noise[level - 1])
+        return self.pixel_means(h)
+
+    def pixel_means(self, h: Tensor) -> Tensor:
+        """Return E[x | h_1], in (0, 1), [..., D], of first-layer latents `h` [..., H]."""
+        return torch.sigmoid(self.generative[0](h))
+
+    @torch.no_grad()
+    def posterior_means(self, x: Tensor) -> Tensor:
+        """Return E_q[h_1 | x], the mean of the first stochastic layer, [N, H], for `x` [N, D]."""
+        return cast(Tensor, self.recognition[0](x).mean)

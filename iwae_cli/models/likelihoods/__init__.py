@@ -1,0 +1,1 @@
+"""Likelihoods p(x | h), one a file."""

@@ -1,0 +1,1 @@
+"""Figures: finished tables and arrays in, a Figure out."""

@@ -1,0 +1,1 @@
+"""What lies on disk for one run: one writer and one reader for each file."""

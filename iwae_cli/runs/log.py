@@ -1,0 +1,58 @@
+"""What a run says while it trains: its log file, and what to do when it ends early."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from iwae_cli.core.errors import IwaeError, NonFiniteError, Stopped
+from iwae_cli.core.progress import clock
+from iwae_cli.runs.folder import RunFolder
+
+log = logging.getLogger("iwae")
+LONG_SECONDS = 600.0
+
+
+def say_if_long(seconds: float, optimizer: str) -> None:
+    """Log how long a run will take if that is more than ten minutes, and what is faster.
+
+    Args:
+        seconds: That are left.
+        optimizer: Name of the recipe.
+    """
+    if seconds < LONG_SECONDS:
+        return
+    faster = "" if optimizer == "kfac" else "; optimizer=kfac, the default, takes minutes"
+    log.info("this run will take about %s on this machine%s", clock(seconds), faster)
+
+
+@contextmanager
+def hints(folder: RunFolder) -> Iterator[None]:
+    """Add what to do next to the errors that end a training run."""
+    try:
+        yield
+    except Stopped as error:
+        error.args = (f"{error}; run the same command again to resume {folder.path}",)
+        raise
+    except NonFiniteError as error:
+        kept = f"; {folder.checkpoint} is the last good one" if folder.checkpoint.exists() else ""
+        raise NonFiniteError(f"{error}{kept}; a lower optimizer.learning_rate may help") from None
+
+
+@contextmanager
+def log_file(folder: RunFolder) -> Iterator[None]:
+    """Copy the log, progress included, to the run's train.log, and the error that ends it."""
+    handler = logging.FileHandler(folder.log)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    try:
+        yield
+    except IwaeError as error:
+        severity = logging.WARNING if isinstance(error, Stopped) else logging.ERROR
+        handler.handle(log.makeRecord("iwae", severity, "", 0, str(error), (), None))
+        raise
+    finally:
+        log.setLevel(level)
+        log.removeHandler(handler)
+        handler.close()

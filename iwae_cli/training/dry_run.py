@@ -1,0 +1,119 @@
+"""What a run would take: its state, the time left on this machine, the disk."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+from iwae_cli.core.config import Config
+from iwae_cli.core.runtime import default_threads
+from iwae_cli.evaluation.likelihood import log_likelihoods
+from iwae_cli.evaluation.parallel import workers_for
+from iwae_cli.runs import checkpoint
+from iwae_cli.runs.eval_csv import L_K
+from iwae_cli.runs.folder import stored_row
+from iwae_cli.training.resolve import ResolvedRun, prepare
+from iwae_cli.training.run import new_trainer
+from iwae_cli.training.trainer import Trainer
+
+STEPS = 4
+IMAGES = 2
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A run that would be carried out, as `iwae train --dry-run` lists it."""
+
+    run: str
+    state: str
+    passes_done: int
+    passes: int
+    seconds: float
+    bytes: int
+
+
+def forecasts(configs: Iterable[Config]) -> list[Forecast]:
+    """Return the forecast of each run and of each parent, every run once, parents first.
+
+    Args:
+        configs: Checked configs.
+    """
+    forecaster, found = Forecaster(), dict[str, Forecast]()
+    for settings in configs:
+        torch.set_num_threads(settings.threads or default_threads())
+        for run in prepare(settings).chain():
+            if run.identity not in found:
+                found[run.identity] = forecaster.forecast(run)
+    return list(found.values())
+
+
+class Forecaster:
+    """Forecasts runs; what takes equally long is measured once, by a few real steps."""
+
+    def __init__(self) -> None:
+        self._measured: dict[str, float] = {}
+
+    def forecast(self, run: ResolvedRun) -> Forecast:
+        """Return the state of a run, and the time and disk until it and its follow-ups are done."""
+        trainer = new_trainer(run)
+        recipe, steps = run.components.recipe, trainer.steps_per_pass
+        done, state = 0, "new"
+        if run.folder.checkpoint.exists():
+            done = checkpoint.load(run.folder.checkpoint)["training"]["pass_index"]
+            state = "finished" if done >= recipe.total_passes else "interrupted"
+        if state != "finished" and run.folder.is_locked():
+            state = "running"
+        left = [recipe.k_at(i, run.settings.k) for i in range(done, recipe.total_passes)]
+        seconds = sum(
+            left.count(k) * steps * self._step_seconds(run, trainer, k) for k in sorted(set(left))
+        )
+        seconds += self._evaluation_seconds(run, trainer, done)
+        return Forecast(
+            run.folder.path.name, state, done, recipe.total_passes, seconds, disk(run, trainer)
+        )
+
+    def _step_seconds(self, run: ResolvedRun, trainer: Trainer, k: int) -> float:
+        recipe = run.components.recipe
+        key = f"{costs(run)} {run.settings.objective} {trainer.batch_size} {k}"
+        if key not in self._measured:
+            trainer.k, trainer.pass_index = k, recipe.total_passes - 1
+            self._measured[key] = median(timed(trainer.step) for _ in range(STEPS))
+        return self._measured[key]
+
+    def _evaluation_seconds(self, run: ResolvedRun, trainer: Trainer, done: int) -> float:
+        total, steps = 0.0, run.components.recipe.total_passes * trainer.steps_per_pass
+        images = run.dataset.test
+        for k in run.settings.then.eval:
+            row = {"steps": steps, "k": k, "split": "test", "images": len(images)}
+            if stored_row(run.folder, {**row, "seed": 0, "estimator": L_K, "precision": "float32"}):
+                continue
+            key = f"{costs(run)} evaluation {k}"
+            if key not in self._measured:
+                few = images[: IMAGES * workers_for(run.device)]
+                self._measured[key] = log_likelihoods(
+                    trainer.model.multiply_in(None), few, ks=[k], dynamic=trainer.dynamic
+                )[0].seconds / len(few)
+            total += self._measured[key] * len(images)
+        return total
+
+
+def costs(run: ResolvedRun) -> str:
+    """Return what the cost of one sample of one image depends on."""
+    arch = run.settings.arch
+    return f"{run.dataset.train.shape[1]} {arch.latents} {arch.hidden} {run.device} {run.precision}"
+
+
+def timed(step: Callable[[], None]) -> float:
+    """Return the seconds that one call takes."""
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def disk(run: ResolvedRun, trainer: Trainer) -> int:
+    """Return about how many bytes the run folder needs, with room for a second checkpoint."""
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    checkpoint_bytes = 4 * (3 * parameters + len(run.dataset.train))  # with two moments each
+    return 2 * checkpoint_bytes + 8 * len(run.dataset.test) * len(run.settings.then.eval)

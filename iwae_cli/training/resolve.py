@@ -1,0 +1,199 @@
+"""A config with all that it names, found and loaded: identity, folder, parents."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from iwae_cli import objectives
+from iwae_cli.core import config
+from iwae_cli.core.config import Config
+from iwae_cli.core.device import check_compiler, device_of, precision_of
+from iwae_cli.core.errors import ConfigError
+from iwae_cli.data import registry
+from iwae_cli.data.dataset import Dataset, Source
+from iwae_cli.objectives.base import Objective
+from iwae_cli.runs.folder import RunFolder
+from iwae_cli.training.recipes import RECIPES
+from iwae_cli.training.recipes.base import Recipe
+
+
+@dataclass(frozen=True)
+class Components:
+    """The components that a config names, made of their options."""
+
+    source: Source
+    objective: Objective
+    recipe: Recipe
+
+
+def components_of(settings: Config) -> Components:
+    """Return the components of a config.
+
+    Raises:
+        ConfigError: One line with the faults of all of them.
+    """
+    faults, found = [], []
+    finders = (
+        (registry.find, settings.dataset),
+        (find_objective, settings.objective),
+        (find_recipe, settings.optimizer),
+    )
+    for find, values in finders:
+        try:
+            found.append(find(values))
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError("; ".join(faults))
+    check_ks(settings, *found[1:])  # type: ignore[arg-type]  # objective and schedule
+    return Components(*found)  # type: ignore[arg-type]  # one of each, in this order
+
+
+def check_ks(settings: Config, objective: Objective, recipe: Recipe) -> None:
+    """Raise ConfigError unless the objective is defined for every k that training will use."""
+    ks = {recipe.k_at(i, settings.k) for i in range(recipe.total_passes)}
+    for k in sorted(ks, reverse=True):
+        try:
+            objective.check_k(k)
+        except ValueError as error:
+            where = "" if k == settings.k else " of optimizer.k_growth"
+            raise ConfigError(f"objective: {error}{where}") from None
+
+
+def find_objective(values: dict[str, Any]) -> Objective:
+    """Return the estimator of a config node, `name` and its parameters."""
+    if values["name"] not in objectives.names():
+        raise ConfigError(config.unknown("objective", values["name"], objectives.names()))
+    return config.build(objectives.find(values["name"]), values, where="objective")
+
+
+def find_recipe(values: dict[str, Any]) -> Recipe:
+    """Return the optimiser and schedule of a config node, `name` and its options."""
+    if values["name"] not in RECIPES:
+        raise ConfigError(config.unknown("optimizer", values["name"], RECIPES))
+    return config.build(RECIPES[values["name"]], values, where="optimizer")
+
+
+def resolved(settings: Config, components: Components) -> dict[str, Any]:
+    """Return a config with every option of every component, as plain types."""
+    return {
+        **dataclasses.asdict(settings),
+        "dataset": dataclasses.asdict(components.source),  # type: ignore[call-overload]  # any dataclass
+        "objective": dataclasses.asdict(components.objective),  # type: ignore[call-overload]  # any dataclass
+        "optimizer": dataclasses.asdict(components.recipe),
+    }
+
+
+def validate(settings: Config) -> None:
+    """Check everything of a config that needs neither data nor time.
+
+    Raises:
+        ConfigError: One line with what is wrong.
+    """
+    components = components_of(settings)
+    device = device_of(settings.device)
+    if settings.compile:
+        check_compiler(device)
+        if not components.recipe.all_rows:
+            raise ConfigError(
+                "compile=true is for steps whose shapes do not depend on the data: add "
+                "optimizer.all_rows=true, or leave compile=true out"
+            )
+    if parent := settings.parent():
+        validate(parent)
+        for node in ("latents", "hidden"):
+            ours, theirs = getattr(settings.arch, node), getattr(parent.arch, node)
+            if ours != theirs:
+                raise ConfigError(
+                    f"init_from.arch.{node} is {theirs}, this run's is {ours}: parameters carry "
+                    "over between equal architectures alone"
+                )
+        if settings.dataset["name"] != parent.dataset["name"]:
+            raise ConfigError(
+                f"init_from.dataset is {parent.dataset['name']}, this run's is "
+                f"{settings.dataset['name']}: both must have the same images"
+            )
+        own, other = components.recipe, components_of(parent).recipe
+        if own.algorithm is not other.algorithm:
+            raise ConfigError(
+                f"optimizer {own.name} cannot carry on the state of init_from.optimizer "
+                f"{other.name}; name one of the same kind"
+            )
+
+
+@dataclass(frozen=True)
+class ResolvedRun:
+    """A config with all that it names, found and loaded."""
+
+    settings: Config
+    components: Components
+    dataset: Dataset
+    device: torch.device
+    parent: "ResolvedRun | None"
+
+    @property
+    def precision(self) -> str:
+        """The precision of the matrix products, never `auto`."""
+        return precision_of(self.settings.precision, self.device)
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 over all that can change the run's parameters, in hex."""
+        parts = {
+            **config.identity_fields(self.settings),
+            "precision": self.precision,
+            "dataset": self.dataset.content_hash,
+            "arch": config.identity_fields(self.settings.arch),
+            "objective": config.identity_fields(self.components.objective),
+            "optimizer": config.identity_fields(self.components.recipe),
+        }
+        if self.parent:
+            parts["init_from"] = self.parent.identity
+        return config.identity(parts)
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        """The folder named after what the run is; it need not exist."""
+        settings = self.settings
+        name = (
+            f"{self.dataset.name}-{settings.arch.name}-{settings.objective['name']}"
+            f"-k{settings.k}-seed{settings.seed}-{self.identity[:8]}"
+        )
+        return RunFolder(Path(settings.outputs) / "runs" / name)
+
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """The config with every option of every component, as plain types."""
+        plain = resolved(self.settings, self.components)
+        return {
+            **plain,
+            "precision": self.precision,
+            "init_from": self.parent.plain if self.parent else None,
+        }
+
+    def chain(self) -> list["ResolvedRun"]:
+        """Return the run behind its parent, its parent's parent and so on, the oldest first."""
+        return [*(self.parent.chain() if self.parent else []), self]
+
+
+def prepare(settings: Config) -> ResolvedRun:
+    """Return a config with its components, data and device, and with those of its parents.
+
+    Raises:
+        ConfigError: A value that cannot be run.
+        DataError: The data set is missing or damaged.
+    """
+    components = components_of(settings)
+    dataset = registry.loaded(components.source)
+    parent = settings.parent()
+    return ResolvedRun(
+        settings,
+        components,
+        dataset,
+        device_of(settings.device),
+        prepare(parent) if parent else None,
+    )

@@ -1,0 +1,185 @@
+"""One run from config to results: identity, folder, lock, training, evaluation."""
+
+import dataclasses
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from iwae_cli.core.config import Config
+from iwae_cli.core.device import products_of
+from iwae_cli.core.runtime import default_threads
+from iwae_cli.core.seeding import derived_seed
+from iwae_cli.data.dataset import Dataset
+from iwae_cli.evaluation.active_units import active_units
+from iwae_cli.evaluation.evaluate import evaluate
+from iwae_cli.evaluation.visualisation import write_pictures
+from iwae_cli.models.initialisation import initialise
+from iwae_cli.models.iwae import IWAE
+from iwae_cli.runs import checkpoint
+from iwae_cli.runs.log import hints, log_file, say_if_long
+from iwae_cli.runs.provenance import describe_environment
+from iwae_cli.training.optimizers.kfac import KFAC
+from iwae_cli.training.recipes.kfac import Kfac
+from iwae_cli.training.resolve import ResolvedRun, prepare
+from iwae_cli.training.resume import content_of, restore, start_from
+from iwae_cli.training.trainer import Trainer
+
+log = logging.getLogger("iwae")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a training run came to; bounds in nats per image."""
+
+    folder: Path
+    identity: str
+    passes: int
+    steps: int
+    bound: float
+    valid_bound: float | None
+    seconds: float
+    already_finished: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types."""
+        return {**dataclasses.asdict(self), "folder": str(self.folder)}
+
+
+def run(settings: Config, *, wait: bool = False) -> RunResult:
+    """Train a model, or resume its training, in the folder that belongs to its config.
+
+    A run with `init_from` trains its parent first where that is unfinished. The follow-ups of
+    `then` come last; what they wrote before is not computed again.
+
+    Args:
+        settings: The config.
+        wait: Wait for another process that trains the same run, instead of giving up.
+
+    Raises:
+        ConfigError: A value that cannot be run.
+        DataError: The data set is missing or damaged.
+        RunLockedError: Another process trains the same run.
+        CheckpointError: The checkpoint cannot be read or written.
+        NonFiniteError: The bound became NaN or infinite.
+        Stopped: SIGINT or SIGTERM; the state was saved.
+    """
+    torch.set_num_threads(settings.threads or default_threads())
+    prepared = prepare(settings)
+    result = train(prepared, wait=wait)
+    for one in prepared.chain():
+        follow_up(one)
+    return result
+
+
+def train(run: ResolvedRun, *, wait: bool) -> RunResult:
+    """Train a run to its end, after its parent, from its checkpoint if there is one."""
+    if run.parent:
+        train(run.parent, wait=True)
+    start = time.monotonic()
+    run.folder.path.mkdir(parents=True, exist_ok=True)
+    with run.folder.lock(wait=wait):
+        trainer = new_trainer(run)
+        if run.folder.checkpoint.exists():
+            restore(trainer, run)
+        elif run.parent:
+            start_from(trainer, run.parent)
+        already_finished = trainer.finished
+        if already_finished:
+            run.folder.write_metrics(trainer.metrics)  # whole again, should it have been cut
+        else:
+            with log_file(run.folder), hints(run.folder):
+                train_locked(trainer, run)
+    last = trainer.metrics[-1]
+    return RunResult(
+        folder=run.folder.path,
+        identity=run.identity,
+        passes=trainer.pass_index,
+        steps=trainer.steps,
+        bound=last.train_bound,
+        valid_bound=None if math.isnan(last.valid_bound) else last.valid_bound,
+        seconds=time.monotonic() - start,
+        already_finished=already_finished,
+    )
+
+
+def train_locked(trainer: Trainer, run: ResolvedRun) -> None:
+    """Train in a folder that this process holds, and save as the config says."""
+    log.info("%s %s", "resuming" if trainer.steps else "training", run.folder.path)
+    if not trainer.steps:
+        say_of_former_default(run)
+    if isinstance(trainer.optimizer, KFAC) and trainer.optimizer.others:
+        others = ", ".join(trainer.optimizer.others)
+        log.info("parameters outside linear layers follow Adam: %s", others)
+    run.folder.write_config(run.plain)
+    environment = describe_environment(run.dataset, run.device)
+    environment |= {"identity": run.identity, "total_passes": trainer.recipe.total_passes}
+    run.folder.write_environment(environment)
+    run.folder.write_metrics(trainer.metrics)
+    trainer.run(
+        save=lambda: checkpoint.save(run.folder.checkpoint, content_of(trainer, run)),
+        on_pass=run.folder.append_metrics,
+        checkpoint_seconds=run.settings.checkpoint_seconds,
+        validate_passes=run.settings.validate_passes,
+        on_forecast=lambda seconds: say_if_long(seconds, run.components.recipe.name),
+    )
+
+
+def say_of_former_default(run: ResolvedRun) -> None:
+    """Log how to go on with an unfinished run that the same command started in version 0.2."""
+    if run.components.recipe != Kfac():
+        return
+    former = prepare(dataclasses.replace(run.settings, optimizer={"name": "paper"}))
+    if not former.folder.checkpoint.exists():
+        return
+    done = checkpoint.load(former.folder.checkpoint)["training"]["pass_index"]
+    if done < former.components.recipe.total_passes:
+        log.info(
+            "the unfinished run %s of the former default goes on with optimizer=paper",
+            former.folder.path,
+        )
+
+
+def new_trainer(run: ResolvedRun) -> Trainer:
+    """Return the training of a run at its very beginning."""
+    settings, dataset = run.settings, run.dataset
+    model = new_model(settings, dataset).to(run.device).multiply_in(products_of(run.precision))
+    return Trainer(
+        model.compile_training() if settings.compile else model,
+        run.components.objective,
+        run.components.recipe,
+        k=settings.k,
+        seed=settings.seed,
+        train=torch.from_numpy(dataset.train).to(run.device),
+        valid=torch.from_numpy(dataset.valid).to(run.device),
+        dynamic=dataset.binarization == "dynamic",
+    )
+
+
+def new_model(settings: Config, dataset: Dataset) -> IWAE:
+    """Return a model on the CPU with freshly drawn parameters."""
+    model = IWAE(dataset.train.shape[1], settings.arch)
+    generator = torch.Generator().manual_seed(derived_seed(settings.seed, "initialisation"))
+    mean = torch.from_numpy(dataset.train.mean(axis=0, dtype="float64")).float()
+    initialise(
+        model,
+        settings.arch.init,
+        generator=generator,
+        mean_image=mean if settings.arch.output_bias else None,
+    )
+    return model
+
+
+def follow_up(run: ResolvedRun) -> None:
+    """Do what the config wants once training has ended, but for what was done before."""
+    then = run.settings.then
+    if then.eval:
+        evaluate(run.folder.path, k=then.eval, device=run.settings.device)
+    if then.active_units and not run.folder.active_units.exists():
+        active_units(run.folder.path, device=run.settings.device)
+    if then.pictures and not run.folder.pictures.exists():
+        write_pictures(run.folder.path, device=run.settings.device)
