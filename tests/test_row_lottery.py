@@ -4,7 +4,8 @@ Unbiasedness by the paired statistics of test_unbiasedness.py; its false-alarm r
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +17,20 @@ from torch.distributions import Bernoulli
 
 from iwae_cli import objectives
 from iwae_cli.evaluation.gradients import Moments
-from iwae_cli.models import cores
+from iwae_cli.models import bernoulli_kernel, cores
 from iwae_cli.models.bernoulli_kernel import bernoulli_log_densities
 from iwae_cli.models.iwae import IWAE, Gradients
-from iwae_cli.models.row_lottery import MULTIPLE, draw, draw_one, keep_probabilities
+from iwae_cli.models.row_lottery import (
+    MULTIPLE,
+    ample_capacity,
+    draw,
+    draw_one,
+    expected_rows,
+    keep_probabilities,
+)
 from iwae_cli.objectives.base import Objective, Weights
 from iwae_cli.objectives.importance import effective_sample_size, normalised_weights
+from iwae_cli.training.step import Update
 
 K, IMAGES, COPIES, BATCHES, PROJECTIONS, LIMIT = 6, 2, 50, 150, 8, 4.5
 NAMES = ["iwae", "dreg", "rws", "piwae", "stl", "vae"]
@@ -182,6 +191,45 @@ def test_rows_beyond_a_fixed_capacity_are_lost() -> None:
     kept = draw(Weights.of_total_derivative(w), torch.zeros(4, 100), capacity=128)
     assert kept.samples.shape == (128,)
     assert torch.equal(kept.samples * 100 + kept.images, torch.arange(128))
+
+
+def test_the_usual_capacity_holds_what_a_trained_model_keeps_and_never_more_than_all() -> None:
+    for k, kept in ((50, 6.8), (10, 2.3), (5, 1.6)):
+        assert expected_rows(ample_capacity(k, 100)) > kept * 100
+    assert ample_capacity(2, 32) == 64
+
+
+def test_training_without_a_lottery_draws_no_more_random_numbers() -> None:
+    ends = []
+    for all_rows in (True, False):
+        model, generator = tiny_model(ARCHS["one"]).float(), torch.Generator().manual_seed(0)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        update = Update(model, optimizer, generator, "mean", dynamic=False, all_rows=all_rows)
+        start = torch.cat([p.detach().flatten() for p in model.parameters()])
+        bound = update(binary_images(4).float(), 6, find("dreg"))
+        assert bool(bound.isfinite())
+        assert not torch.equal(start, torch.cat([p.flatten() for p in model.parameters()]))
+        ends.append(generator.get_state())
+    other = torch.Generator().manual_seed(0)
+    model.draw_noise(6, 4, other)
+    assert torch.equal(ends[0], other.get_state())
+    torch.rand(6, 4, generator=other)
+    assert torch.equal(ends[1], other.get_state())
+
+
+def test_a_kernel_is_compiled_where_no_cache_can_be_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def njit(**options: Any) -> Callable[[Any], Any]:
+        def decorate(function: Any) -> Any:
+            if options.get("cache"):
+                raise RuntimeError("cannot cache function: no locator available")
+            return function
+
+        return decorate
+
+    monkeypatch.setattr(bernoulli_kernel, "njit", njit)
+    assert bernoulli_kernel.compiled(math.sqrt) is math.sqrt
 
 
 def test_variance_of_the_gradient_grows_by_less_than_a_twentieth() -> None:

@@ -112,6 +112,20 @@ def draw_one(log_w: Tensor, uniform: Tensor) -> KeptRows:
     return KeptRows(drawn_by_weight(log_w, uniform), images, weights)
 
 
+def ample_capacity(k: int, images: int) -> int:
+    """Return twice as many rows as training keeps, or all, a multiple of MULTIPLE.
+
+    On MNIST 7 of 50 samples of an image are kept, 2.3 of 10 and 1.6 of 5. An estimator whose
+    weights are alike, such as `vae`, keeps as many as there is room for, at a larger variance.
+
+    Args:
+        k: Samples an image.
+        images: Their number.
+    """
+    rows = images * min(k, 2 + k // 4)
+    return -(-rows // MULTIPLE) * MULTIPLE
+
+
 def expected_rows(capacity: int) -> float:
     """Return m with m + SPARE sqrt(m) = capacity; the variance of their number is below m."""
     return float(((capacity + SPARE**2 / 4) ** 0.5 - SPARE / 2) ** 2)

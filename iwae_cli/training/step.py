@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from iwae_cli.data.binarisation import binarise
 from iwae_cli.models.iwae import IWAE, Reduction, uniform_shape
+from iwae_cli.models.row_lottery import ample_capacity
 from iwae_cli.objectives.base import Objective
 from iwae_cli.training.optimizers.kfac import KFAC
 
@@ -48,6 +49,8 @@ class Update:
         """
         x = binarise(grey, self.generator) if self.dynamic else grey
         noise = self.model.draw_noise(k, len(x), self.generator)
+        # a recorded update needs shapes that do not depend on the data
+        capacity = None if x.device.type == "cpu" else ample_capacity(k, len(x))
         uniform = None
         if shape := uniform_shape(objective, k=k, images=len(x), all_rows=self.all_rows):
             uniform = torch.rand(shape, generator=self.generator, device=x.device)
@@ -58,6 +61,7 @@ class Update:
                 objective,
                 all_rows=self.all_rows,
                 uniform=uniform,
+                capacity=capacity,
                 reduction=self.reduction,
             )
         for parameter, gradient in zip(self.parameters, found.parameters, strict=True):

@@ -41,7 +41,7 @@ class Kfac(Recipe):
     passes: int = 120
     learning_rate: float = 0.2
     end_rate: float = 0.0
-    encoder_rate: float = 1.0
+    encoder_rate: float = 0.6
     adam_rate: float = 1e-3
     momentum: float = 0.9
     damping: float = 1e-3
