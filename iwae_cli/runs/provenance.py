@@ -13,7 +13,7 @@ from iwae_cli.core.config import FORMAT_VERSION
 from iwae_cli.core.version import __version__
 from iwae_cli.data.dataset import SPLITS, Dataset
 
-PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "pandas", "scipy", "scikit-learn")
+PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "pandas", "scipy", "numba", "scikit-learn")
 
 
 def numerics(device: torch.device, *, compiled: bool = False) -> dict[str, Any]:
