@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -213,3 +214,24 @@ def test_the_module_runs_as_the_command(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("iwae: unknown key 'kk'")
+
+
+def training_examples() -> list[str]:
+    """Return the command lines of `iwae train` that the help pages show."""
+    pages = [main.help or "", *(command.help or "" for command in main.commands.values())]
+    lines = [line.strip() for page in pages for line in page.splitlines()]
+    return [re.split(r"   +", line)[0] for line in lines if line.startswith("iwae train ")]
+
+
+def test_help_pages_show_how_to_train() -> None:
+    assert len(training_examples()) >= 8
+
+
+@pytest.mark.parametrize("example", training_examples())
+def test_a_training_example_of_a_help_page_can_be_run(example: str) -> None:
+    from iwae_cli.cli import launch
+
+    words = shlex.split(example)[2:]
+    overrides = [word for word in words if not word.startswith("-") and word != "job"]
+    found = launch.plan(overrides, multirun="-m" in words)
+    assert len(found.points) >= 1

@@ -31,7 +31,7 @@ def main(ctx: click.Context) -> None:
 
     \b
     Examples:
-      iwae train dataset=digits k=5 optimizer.stages=5   no files, no network
+      iwae train dataset=digits k=5                      no files, no network
       iwae eval                                          test NLL of the newest run by L_5000
       iwae active-units                                  which latent units the model uses
       iwae data mnist                                    fetch, verify and describe a data set

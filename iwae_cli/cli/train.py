@@ -50,10 +50,10 @@ def train(
     \b
     Examples:
       iwae train k=50
-      iwae train dataset=digits k=5 objective=vae optimizer.stages=5 seed=1
+      iwae train dataset=digits k=5 objective=vae optimizer.passes=20 seed=1
       iwae train 'arch.latents=[20]' 'arch.hidden=[[100,100]]' device=cpu
       iwae train -m k=1,5,50 arch=one_layer,two_layer
-      iwae train --dry-run experiment=table1 optimizer=fast
+      iwae train --dry-run experiment=table1
       iwae train dataset=arrays dataset.train=mine.npz
       iwae train --cfg job optimizer=fast
     """
