@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -11,6 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 log = logging.getLogger("iwae")
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_DRAWS = 0.1
+# The first steps of work are slow; what those of the next seconds take tells how long it will take.
+SLOW_SECONDS, MEASURED_SECONDS = 3.0, 4.0
 
 
 def clock(seconds: float) -> str:
@@ -18,6 +21,37 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Forecast:
+    """Tells once, after some seconds of work, how long the rest will take.
+
+    Args:
+        total: Size of the work in any unit of equal time.
+    """
+
+    def __init__(self, total: float) -> None:
+        self.total, self.start = total, time.monotonic()
+        self.measured_from: tuple[float, float] | None = None
+        self.told = False
+
+    def seconds_left(self, done: Callable[[], float]) -> float | None:
+        """Return the seconds that are left, the first time that they are known; else None.
+
+        Args:
+            done: Returns how much of the work is done.
+        """
+        now = time.monotonic()
+        if self.told or now - self.start < SLOW_SECONDS:
+            return None
+        if self.measured_from is None:
+            self.measured_from = now, done()
+            return None
+        since, before = self.measured_from
+        if now - since < MEASURED_SECONDS or done() == before:
+            return None
+        self.told = True
+        return (self.total - done()) * (now - since) / (done() - before)
 
 
 class ProgressReport:

@@ -74,7 +74,8 @@ class Forecaster:
 
     def _step_seconds(self, run: ResolvedRun, trainer: Trainer, k: int) -> float:
         recipe = run.components.recipe
-        key = f"{costs(run)} {run.settings.objective} {trainer.batch_size} {k}"
+        how = f"{recipe.name} {recipe.all_rows} {trainer.batch_size}"
+        key = f"{costs(run)} {run.settings.objective} {how} {k}"
         if key not in self._measured:
             trainer.k, trainer.pass_index = k, recipe.total_passes - 1
             self._measured[key] = median(timed(trainer.step) for _ in range(STEPS))

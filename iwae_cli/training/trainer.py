@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from iwae_cli.core.errors import NonFiniteError, Stopped
-from iwae_cli.core.progress import ProgressReport
+from iwae_cli.core.progress import Forecast, ProgressReport
 from iwae_cli.core.seeding import derived_seed
 from iwae_cli.core.signals import StopSignals
 from iwae_cli.models.iwae import IWAE
@@ -21,10 +21,9 @@ from iwae_cli.training.recipes.base import Recipe
 from iwae_cli.training.step import Update, set_learning_rate
 from iwae_cli.training.validation import validation_bound
 
-# An image costs about as much as this many of its samples: batch, binarisation, first layer.
-IMAGE_COST = 4
-# Time after which a run knows how long it will take.
-FORECAST_SECONDS = 5.0
+# An image costs about as much as this many of its samples (batch, binarisation, first layer), or as
+# this many where the lottery makes samples cheap.
+IMAGE_COST, LOTTERY_IMAGE_COST = 4, 14
 # Steps between two looks at the bound on a GPU, which has to be waited for.
 CHECK_STEPS = 100
 
@@ -166,25 +165,21 @@ class Trainer:
             Stopped: SIGINT or SIGTERM arrived; the current step was ended and saved.
             NonFiniteError: The bound or a parameter became NaN or infinite.
         """
-        start = last_save = last = time.monotonic()
-        work = [self._work_of_pass(i) for i in range(self.recipe.total_passes)]
-        before = sum(work[: self.pass_index]) + self._work_in_pass()
-        forecast = False
+        last_save = last = time.monotonic()
+        total = self._work_of_passes(self.recipe.total_passes)
+        forecast = Forecast(total)
         with (
             StopSignals() as signals,
-            ProgressReport("train", total=sum(work), done=before) as report,
+            ProgressReport("train", total=total, done=self._work_done()) as report,
         ):
             while not self.finished:
                 self.step()
                 now = time.monotonic()
                 self.seconds, last = self.seconds + now - last, now
                 if report.due():
-                    done = sum(work[: self.pass_index]) + self._work_in_pass()
-                    report.update(done, self._describe())
-                if not forecast and now - start >= FORECAST_SECONDS:
-                    forecast = True
-                    done = sum(work[: self.pass_index]) + self._work_in_pass()
-                    on_forecast((sum(work) - done) * (now - start) / (done - before))
+                    report.update(self._work_done(), self._describe())
+                if (left := forecast.seconds_left(self._work_done)) is not None:
+                    on_forecast(left)
                 if self.step_in_pass == self.steps_per_pass:
                     on_pass(self._finish_pass(validate_passes))
                     last = time.monotonic()
@@ -200,13 +195,17 @@ class Trainer:
                     last_save = last = time.monotonic()
             save()
 
-    def _work_of_pass(self, pass_index: int) -> float:
-        return len(self.train) * (self.recipe.k_at(pass_index, self.k) + IMAGE_COST)
+    def _work_of_passes(self, number: int) -> float:
+        image = IMAGE_COST if self.recipe.all_rows else LOTTERY_IMAGE_COST
+        ks = (self.recipe.k_at(index, self.k) for index in range(number))
+        return len(self.train) * float(sum(k + image for k in ks))
 
-    def _work_in_pass(self) -> float:
+    def _work_done(self) -> float:
+        done = self._work_of_passes(self.pass_index)
         if self.finished:
-            return 0.0
-        return self._work_of_pass(self.pass_index) * self.step_in_pass / self.steps_per_pass
+            return done
+        now = self._work_of_passes(self.pass_index + 1) - done
+        return done + now * self.step_in_pass / self.steps_per_pass
 
     def _images_in_pass(self) -> int:
         return min(self.step_in_pass * self.batch_size, len(self.train))
