@@ -15,7 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from iwae_cli import __version__
+from iwae_cli.cli.evaluate import EVALUATED, SPARE
 from iwae_cli.cli.main import main
+from iwae_cli.cli.output import print_table, shown_value
 from iwae_cli.core.errors import UsageError
 from iwae_cli.runs import folder
 
@@ -161,6 +163,56 @@ def test_eval_evaluates_the_newest_run_and_names_it_on_stderr(
     assert str(newest) in result.stderr
     assert "88.500" in result.stdout
     assert "runs/[a]" in result.stdout, "brackets in a name are not markup"
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (["b", "--checkpoint", "a"], ["b", "a"]),
+        (["x-k5-1"], ["outputs/runs/x-k5-1"]),  # a name as `iwae runs` prints it
+        (["outputs/runs/x-k5-1/checkpoint.pt"], ["outputs/runs/x-k5-1/checkpoint.pt"]),
+        (["*k5-*"], ["outputs/runs/x-k5-1", "outputs/runs/x-k5-2"]),
+        (["outputs/runs/*k50*"], ["outputs/runs/x-k50-1"]),
+        (["[a]"], ["[a]"]),  # a file that is there is no pattern
+    ],
+)
+def test_runs_are_given_as_paths_names_and_patterns(
+    evaluations: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    given: list[str],
+    found: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("x-k5-1", "x-k5-2", "x-k50-1"):
+        (tmp_path / "outputs" / "runs" / name).mkdir(parents=True)
+        (tmp_path / "outputs" / "runs" / name / "checkpoint.pt").touch()
+    (tmp_path / "[a]").mkdir()
+    invoke("eval", *given)
+    assert [str(call["path"]) for call in evaluations] == found
+    assert completed("iwae eval x-k5-") == ["x-k5-1", "x-k5-2", "file,x-k5-"]
+
+
+def test_a_pattern_without_a_match_and_one_file_for_many_runs_are_one_line() -> None:
+    assert_one_line(invoke("eval", "nothing-*"), "no run matches 'nothing-*'", "iwae runs")
+    assert_one_line(invoke("sample", "a", "b", "--output", "x.png"), "one file", "2 runs")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_tables_fit_the_terminal_and_break_no_number_or_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    names = list(EVALUATED)
+    row: dict[str, Any] = {name: 10000.0 + place for place, name in enumerate(names)}
+    row |= {"split": "test", "estimator": "L_k", "k": 500000}
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_table([row, row], EVALUATED, spare=SPARE)
+    shown = capsys.readouterr().out
+    assert max(len(line) for line in shown.splitlines()) <= width
+    kept = [name for name in names if name not in SPARE]
+    for name in kept if width > 40 else names:
+        assert shown.count(shown_value(row[name])) == 2, name
+    assert ("10011" in shown) == (width in (40, 60, 120, 200)), "images/s is left out first"
 
 
 def test_data_lists_every_source() -> None:

@@ -192,7 +192,7 @@ def test_a_run_and_a_sweep_leave_only_their_own_folders(tmp_path: Path) -> None:
     done = iwae(tmp_path, "train", "-m", *TINY, "objective=iwae,vae")
     assert done.returncode == 0, done.stderr
     assert "1 of 2 were finished before" in done.stdout
-    assert "Next: iwae eval --checkpoint outputs/runs/digits-" in done.stdout
+    assert "Next: iwae eval outputs/runs/digits-" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
     runs: list[Any] = [path for path in (tmp_path / "outputs" / "runs").iterdir() if path.is_dir()]
     assert len(runs) == 2

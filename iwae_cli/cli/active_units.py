@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
-from iwae_cli.cli.options import as_json, checkpoint, checkpoints, device, seed, split
+from iwae_cli.cli.options import as_json, device, seed, split, trained_runs
 from iwae_cli.cli.output import print_fields, print_json
 
 
 @click.command("active-units")
-@checkpoint
+@trained_runs
 @click.option(
     "--threshold",
     type=click.FloatRange(min=0),
@@ -41,12 +41,12 @@ def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None
     Examples:
       iwae active-units
       iwae active-units --check --split test
-      iwae active-units --checkpoint RUN --threshold 0.02 --definition original-code
+      iwae active-units RUN --threshold 0.02 --definition original-code
     """
     from iwae_cli.evaluation.active_units import active_units as count
     from iwae_cli.reports.figures import curves
 
-    results = [count(path, **options) for path in checkpoints(paths)]
+    results = [count(path, **options) for path in paths]
     for result in results:
         result["plot"] = str(curves.write_activity_histogram(Path(result["csv"])))
     if as_json:

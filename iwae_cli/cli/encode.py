@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
-from iwae_cli.cli.options import as_json, checkpoint, chosen, device, output, seed, split
+from iwae_cli.cli.options import as_json, device, output, seed, split, trained_runs
 from iwae_cli.cli.output import print_results
 
 
 @click.command()
-@checkpoint
+@trained_runs
 @split(default="test")
 @click.option(
     "--k", type=click.IntRange(min=1), default=50, help="Draws per image that are weighted."
@@ -46,9 +46,9 @@ def encode(
     Examples:
       iwae encode
       iwae encode --split train --k 500 --samples 10 --output latents.npz
-      iwae encode --checkpoint RUN --limit 1000 --json
+      iwae encode RUN --limit 1000 --json
     """
     from iwae_cli.evaluation.encoding import encode as write_encoding
 
-    results = [write_encoding(path, output=output, **options) for path in chosen(paths, output)]
+    results = [write_encoding(path, output=output, **options) for path in paths]
     print_results(results, as_json=as_json)

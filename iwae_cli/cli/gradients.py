@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from iwae_cli.cli.options import as_json, checkpoint, checkpoints, counts, device, seed, split
+from iwae_cli.cli.options import as_json, counts, device, seed, split, trained_runs
 from iwae_cli.cli.output import Row, print_fields, print_json, print_table
 
 GRADIENTS = {"k": "k", "objective": "objective", "network": "network", "mean_norm": "|mean|"}
@@ -14,7 +14,7 @@ GRADIENTS |= {"bias_p": "p"}
 
 
 @click.command()
-@checkpoint
+@trained_runs
 @click.option(
     "--objective",
     multiple=True,
@@ -56,7 +56,7 @@ def gradients(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  
     from iwae_cli.runs.folder import run_folder_of
 
     rows: list[Row] = []
-    for path in checkpoints(paths):
+    for path in paths:
         new = measure(path, **options)
         folder, _ = run_folder_of(path)
         plot = write_gradient_plot(folder.gradients)

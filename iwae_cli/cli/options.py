@@ -1,16 +1,19 @@
 """Options and their values that several commands share."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
+from functools import partial, wraps
+from glob import glob
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from iwae_cli.core.errors import UsageError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SPLITS = ("train", "valid", "test")
+RUNS = Path("outputs/runs")
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -22,22 +25,60 @@ def counts(_: click.Context, __: click.Parameter, value: str) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-def checkpoints(given: Sequence[Path]) -> Sequence[Path]:
-    """Return the checkpoints asked for, or the newest run's, which is named on stderr."""
+def trained_runs(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the argument RUN..., run folders or checkpoints, as `paths`.
+
+    A name stands for the run of that name below outputs/runs, and a pattern such as '*k50*' for
+    all that it matches. Without any, `paths` is the newest run, which is named on stderr.
+    """
+
+    @wraps(command)
+    def with_paths(runs: tuple[Path, ...], checkpoint: tuple[Path, ...], **options: Any) -> Any:  # noqa: ANN401  (as click parses them)
+        paths = [path for given in (*runs, *checkpoint) for path in matching(given)]
+        if options.get("output") and len(paths) > 1:
+            raise UsageError(f"--output names one file, but there are {len(paths)} runs")
+        return command(paths=paths or [newest()], **options)
+
+    path = click.Path(path_type=Path)
+    option = click.option("--checkpoint", type=path, multiple=True, help="The same as RUN.")
+    argument = click.argument(
+        "runs", type=path, nargs=-1, metavar="[RUN]...", shell_complete=runs_completed
+    )
+    return argument(option(with_paths))
+
+
+def matching(given: Path) -> list[Path]:
+    """Return the runs that a path, a name or a pattern stands for, sorted.
+
+    Raises:
+        UsageError: Nothing matches the pattern.
+    """
+    places = [given, RUNS / given]
+    for path in places:
+        if path.exists():
+            return [path]
+    if not set("*?[") & set(str(given)):
+        return [given]
+    for path in places:
+        if found := sorted(map(Path, glob(str(path)))):
+            return found
+    raise UsageError(f"no run matches '{given}'; 'iwae runs' lists them")
+
+
+def runs_completed(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of runs that complete a word, and what completes it as a path."""
+    names = sorted(path.parent.name for path in RUNS.glob("*/checkpoint.pt"))
+    found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return [*found, CompletionItem(incomplete, type="file")]
+
+
+def newest() -> Path:
+    """Return the newest run below outputs/runs, and name it on stderr."""
     from iwae_cli.runs.folder import newest_run
 
-    if given:
-        return given
-    newest = newest_run(Path("outputs"))
-    click.echo(f"newest run: {newest}", err=True)
-    return [newest]
-
-
-def chosen(paths: Sequence[Path], output: Path | None) -> Sequence[Path]:
-    """Return the checkpoints asked for, or the newest run's; one alone with --output."""
-    if output and len(paths) > 1:
-        raise UsageError(f"--output names one file, but there are {len(paths)} checkpoints")
-    return checkpoints(paths)
+    found = newest_run(Path("outputs"))
+    click.echo(f"newest run: {found}", err=True)
+    return found
 
 
 def existing(_: click.Context, __: click.Parameter, folder: Path) -> Path:
@@ -73,13 +114,6 @@ def output(suffix: str, default: str) -> Callable[[Callable[..., Any]], Callable
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-checkpoint = click.option(
-    "--checkpoint",
-    "paths",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="A checkpoint or a run folder; may be repeated.  [default: newest below outputs/runs]",
-)
 seed = click.option(
     "--seed", type=click.IntRange(min=0), default=0, help="Of binarisation and noise."
 )

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,10 +13,13 @@ import click
 from iwae_cli.core.errors import ReportError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from iwae_cli.reports.read_runs import Unreadable
 
 
 Row = Mapping[str, Any]
+WIDEST = 10_000  # columns of a table that nobody looks at
 
 
 def log_to_stderr() -> None:
@@ -32,21 +37,57 @@ def print_json(results: object) -> None:
     click.echo(json.dumps(standard, indent=2))
 
 
-def print_table(rows: Sequence[Row], columns: Mapping[str, str], *, title: str = "") -> None:
-    """Print those `columns` (key: heading) of the rows that some row has."""
-    from rich import box
+def print_table(
+    rows: Sequence[Row],
+    columns: Mapping[str, str],
+    *,
+    title: str = "",
+    spare: Sequence[str] = (),
+) -> None:
+    """Print those `columns` (key: heading) of the rows that some row has.
+
+    No cell is broken: where the terminal is too narrow, the `spare` columns are left out one after
+    another, and then each row is printed as a block of keys and values.
+    """
     from rich.console import Console
+
+    columns = {key: name for key, name in columns.items() if any(key in row for row in rows)}
+    console, limit, kept = Console(width=WIDEST), line_width(), dict(columns)
+    for key in spare:
+        if console.measure(grid(rows, kept)).maximum > limit:
+            kept.pop(key, None)
+    table = grid(rows, kept)
+    width = console.measure(table).maximum
+    if title:
+        click.echo(title)
+    if width <= limit:
+        Console(width=width).print(table)
+        return
+    for row in rows:
+        print_fields({name: row.get(key) for key, name in columns.items()})
+        click.echo()
+
+
+def line_width() -> int:
+    """Return the columns of the terminal, or of COLUMNS; any number where nobody looks."""
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        return shutil.get_terminal_size().columns
+    return WIDEST
+
+
+def grid(rows: Sequence[Row], columns: Mapping[str, str]) -> "Table":
+    """Return a table in which no cell is broken."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    shown = {key: name for key, name in columns.items() if any(key in row for row in rows)}
-    table = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left")
-    for key, name in shown.items():
+    table = Table(box=box.SIMPLE_HEAD)
+    for key, name in columns.items():
         numeric = all(isinstance(row.get(key), int | float | None) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(shown_value(row.get(key))) for key in shown))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+        table.add_row(*(Text(shown_value(row.get(key))) for key in columns))
+    return table
 
 
 def shown_value(value: object) -> str:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from iwae_cli.cli.options import as_json, checkpoint, chosen, device, output
+from iwae_cli.cli.options import as_json, device, output, trained_runs
 from iwae_cli.cli.output import print_results
 
 LARGEST_GRID = 10_000
 
 
 @click.command()
-@checkpoint
+@trained_runs
 @click.option(
     "--count", type=click.IntRange(min=1, max=LARGEST_GRID), default=100, help="Images to draw."
 )
@@ -36,7 +36,7 @@ def sample(
     Examples:
       iwae sample
       iwae sample --count 25 --seed 1 --output samples.png
-      iwae sample --checkpoint RUN_A --checkpoint RUN_B
+      iwae sample RUN_A RUN_B
     """
     from iwae_cli.core.atomic_write import writing
     from iwae_cli.evaluation.visualisation import sample as draw
@@ -45,7 +45,7 @@ def sample(
     from iwae_cli.runs.folder import run_folder_of
 
     results = []
-    for path in chosen(paths, output):
+    for path in paths:
         images = draw(path, count=count, seed=seed, device=device)
         folder, _ = run_folder_of(path)
         file = output or folder.plots / "samples.png"

@@ -88,7 +88,7 @@ def print_trained(results: Sequence[Row]) -> None:
     print_table(results, TRAINED)
     if finished := sum(bool(result.get("already_finished")) for result in results):
         click.echo(f"{finished} of {len(results)} were finished before: nothing was trained there")
-    click.echo(f"Next: iwae eval --checkpoint {shlex.quote(str(results[-1]['folder']))}")
+    click.echo(f"Next: iwae eval {shlex.quote(str(results[-1]['folder']))}")
 
 
 def print_forecasts(forecasts: Sequence["Forecast"], *, as_json: bool) -> None:
