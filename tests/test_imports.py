@@ -108,8 +108,8 @@ def test_the_newest_run_is_found_without_torch(tmp_path: Path) -> None:
     run.mkdir(parents=True)
     (run / "checkpoint.pt").touch()
     code = (
-        "import sys; from iwae_cli.cli.options import checkpoints; "
-        "print(*checkpoints(()), 'torch' in sys.modules)"
+        "import sys; from iwae_cli.cli.options import newest; "
+        "print(newest(), 'torch' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -135,3 +135,15 @@ def test_no_run_is_one_line(tmp_path: Path) -> None:
     done = runs(tmp_path)
     assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
     assert runs(tmp_path / "nowhere").exit_code == 2
+
+
+def test_runs_that_differ_in_their_hash_alone_say_in_what(run: Path) -> None:
+    other = run.with_name(run.name[:-8] + "01234567")
+    shutil.copytree(run, other)
+    text = (other / "config.yaml").read_text()
+    (other / "config.yaml").write_text(text.replace("stages: 2", "stages: 3"))
+    rows = {row["run"]: row["differs_in"] for row in json.loads(runs(run.parent, "--json").stdout)}
+    assert rows == {run.name: "optimizer.stages=2", other.name: "optimizer.stages=3"}
+    assert "differs in" in runs(run.parent).stdout
+    shutil.rmtree(other)
+    assert "differs in" not in runs(run.parent).stdout

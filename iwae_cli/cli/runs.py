@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 LISTED = {"run": "run", "state": "state", "data": "data", "objective": "objective", "k": "k"}
 LISTED |= {"seed": "seed", "progress": "passes", "nll": "NLL", "eval_k": "by k"}
-LISTED |= {"parent": "started from"}
+LISTED |= {"parent": "started from", "differs_in": "differs in"}
+# What a narrow terminal does without, in this order; the names of runs say most of it
+SPARE = ("data", "parent", "objective", "k", "seed", "eval_k", "differs_in")
 
 
 @click.command()
@@ -26,6 +28,7 @@ def runs(folder: Path, as_json: bool) -> None:
 
     A run is finished, running, failed or interrupted; the last two go on with the
     same `iwae train` command. NLL is that of all test images by the largest k.
+    'differs in' tells runs apart whose names are equal but for the hash.
 
     \b
     Examples:
@@ -39,22 +42,27 @@ def runs(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif rows:
-        print_table(rows, LISTED)
+        empty = {key for key in ("parent", "differs_in") if not any(row[key] for row in rows)}
+        shown = {key: name for key, name in LISTED.items() if key not in empty}
+        print_table(rows, shown, spare=SPARE)
     fail_if_unreadable(unreadable)
 
 
 def listed(found: Sequence["RunRecord"]) -> list[dict[str, Any]]:
     """Return what `iwae runs` tells of each run, as JSON types."""
+    from iwae_cli.reports.namesakes import differing_keys
     from iwae_cli.reports.run_tables import scores_table
 
     names = ("run", "folder", "state", "data", "architecture", "objective", "k", "seed", "passes")
     rows = []
-    for run, score in zip(found, scores_table(found).to_dict("records"), strict=True):
+    scores = scores_table(found).to_dict("records")
+    for run, score, differs in zip(found, scores, differing_keys(found), strict=True):
         evaluated = score["eval_k"] == score["eval_k"]  # not NaN
         rows.append(
             {name: score[name] for name in names}
             | {
                 "parent": score["parent"] or None,
+                "differs_in": differs or None,
                 "total_passes": run.total_passes,
                 "progress": f"{run.passes}/{run.total_passes or '?'}",
                 "nll": score["eval_nll"] if evaluated else None,
