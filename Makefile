@@ -20,7 +20,7 @@ TABLE2 = $(if $(TABLE2.$(PROFILE)),outputs=$(RUNS) $(TABLE2.$(PROFILE)))
 TABLE3 = $(if $(TABLE3.$(PROFILE)),outputs=$(RUNS) $(TABLE3.$(PROFILE)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format lint test test-slow bench known-profile reproduce
+.PHONY: help setup format lint test test-slow bench docs known-profile reproduce
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test-slow: setup ## the tests that train models for minutes
 
 bench: setup ## speed beside a plain program, pythae and the machine's limit: outputs/bench
 	$(BIN)/python benchmarks/bench.py
+
+docs: setup ## docs/cli.md, from the help pages
+	$(BIN)/python docs/make_cli.py
 
 known-profile:
 	@test -n "$(strip $(TABLE1))" || { echo "PROFILE=$(PROFILE): there are quick, fast and paper" >&2; exit 2; }

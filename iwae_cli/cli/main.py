@@ -27,7 +27,7 @@ COMMANDS = (train, evaluate, active_units, data, gradients, sample, encode, repo
 @click.version_option(__version__, package_name="iwae-cli", prog_name="iwae")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    r"""Train and judge importance weighted autoencoders (Burda et al. 2015, arXiv 1509.00519).
+    r"""Train and evaluate importance weighted autoencoders (Burda et al. 2015, arXiv 1509.00519).
 
     \b
     Examples:
