@@ -13,12 +13,14 @@ from iwae_cli.data.binarisation import binarise
 from iwae_cli.models.backward import Passage
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE, Gradients
+from iwae_cli.objectives.ciwae import Ciwae
 from iwae_cli.objectives.iwae import Iwae
 from iwae_cli.runs.metrics import Metrics
 from iwae_cli.training.recipes.adam import Fast, OriginalCode, Paper
 from iwae_cli.training.recipes.base import Recipe
 from iwae_cli.training.recipes.kfac import Kfac
 from iwae_cli.training.trainer import Trainer
+from iwae_cli.training.validation import validation_bound
 
 PIXELS, IMAGES = 7, 50
 SHORT: dict[str, Any] = {"passes": 3, "batch_size": 20, "k_growth": [2]}
@@ -121,6 +123,21 @@ def test_validation_draws_nothing_from_the_generator_of_training() -> None:
     rows = run(without, validate_passes=0)
     assert torch.equal(parameters(with_validation), parameters(without))
     assert all(math.isnan(row.valid_bound) for row in rows)
+
+
+def test_the_validation_bound_follows_the_schedule_of_the_objective() -> None:
+    one = trainer()
+    one.objective = Ciwae(beta=1.0, beta_end=0.0)
+    rows, last = run(one), trainer().valid
+    for now, passes in ((Ciwae(beta=2 / 3), 1), (Ciwae(beta=0.0), 3)):
+        other = trainer(Fast(**{**SHORT, "passes": 3}))
+        other.objective = one.objective
+        for _ in range(passes * other.steps_per_pass):
+            other.step()
+            if other.step_in_pass == other.steps_per_pass:
+                other.pass_index, other.step_in_pass = other.pass_index + 1, 0
+        found = validation_bound(other.model, now, last, k=4, seed=0, dynamic=True)
+        assert rows[passes - 1].valid_bound == pytest.approx(found, rel=1e-6)
 
 
 def test_seeds_differ_and_a_seed_repeats() -> None:

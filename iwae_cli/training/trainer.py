@@ -227,7 +227,7 @@ class Trainer:
             k=self.recipe.k_at(self.pass_index, self.k),
             learning_rate=self.recipe.rates.at(self.pass_index),
             train_bound=self.bound_sum / len(self.train),
-            valid_bound=self._validation_bound() if due and len(self.valid) else math.nan,
+            valid_bound=self._validation_bound(number) if due and len(self.valid) else math.nan,
             seconds=self.seconds,
             images_per_second=len(self.train) / self.seconds,
         )
@@ -237,7 +237,8 @@ class Trainer:
         self.seconds = 0.0
         return row
 
-    def _validation_bound(self) -> float:
+    def _validation_bound(self, passes: int) -> float:
+        objective = self.objective.at(passes / self.recipe.total_passes)
         return validation_bound(
-            self.model, self.objective, self.valid, k=self.k, seed=self.seed, dynamic=self.dynamic
+            self.model, objective, self.valid, k=self.k, seed=self.seed, dynamic=self.dynamic
         )
