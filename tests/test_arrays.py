@@ -100,12 +100,15 @@ def test_uint8_images_equal_their_floats_divided_by_255(
         (np.full((2, 12), 1.5), ["[0, 1]", "1.5"]),
         (np.full((2, 12), -0.1), ["[0, 1]", "-0.1"]),
         (np.full((2, 12), 1e300), ["[0, 1]", "1e+300"]),
-        (np.zeros((2, 12), dtype=np.int64), ["int64", "uint8"]),
+        (np.full((2, 12), 256), ["[0, 1]", "256", "divide"]),
+        (np.full((2, 12), 255.0), ["[0, 1]", "divide them by 255"]),
+        (np.full((2, 12), -1), ["[0, 1]", "-1"]),
         (np.zeros((2, 12), dtype=complex), ["complex128"]),
+        (np.full((2, 12), "a"), ["numbers"]),
         (np.zeros((0, 12)), ["empty", "[0, 12]"]),
         (np.zeros((2, 0)), ["empty", "[2, 0]"]),
         (np.zeros(12), ["[N, D]", "[12]"]),
-        (np.zeros((2, 3, 4, 1)), ["[N, D]", "[2, 3, 4, 1]"]),
+        (np.zeros((2, 3, 4, 3)), ["[N, D]", "[2, 3, 4, 3]"]),
         (np.array([[{}]], dtype=object), ["plain numbers", "Python objects"]),
     ],
 )
@@ -131,12 +134,14 @@ def test_a_truncated_or_foreign_file_is_one_line_naming_it(tmp_path: Path) -> No
         path.write_bytes(junk)
         with pytest.raises(DataError) as caught:
             load("arrays", train=str(path), test=str(path))
-        assert_one_line(caught.value, str(path), "is not a .npy or .npz file")
+        assert_one_line(caught.value, str(path), "plain numbers")
 
 
 def test_arrays_that_do_not_fit_together_say_what_is_wrong(tmp_path: Path) -> None:
     train = save(tmp_path / "train.npy", GREYS)
     narrow = save(tmp_path / "narrow.npy", GREYS[:, :11])
+    tall = save(tmp_path / "tall.npy", GREYS.reshape(3, 3, 4))
+    wide = save(tmp_path / "wide.npy", GREYS.reshape(3, 4, 3))
     part = str(tmp_path / "part.npz")
     np.savez(part, train=GREYS)
     missing = str(tmp_path / "missing.npy")
@@ -145,8 +150,13 @@ def test_arrays_that_do_not_fit_together_say_what_is_wrong(tmp_path: Path) -> No
         ({"train": train, "test": train, "valid": narrow}, ["12", "11"]),
         ({"train": train, "test": train, "valid": 3}, [train, "too few"]),
         ({"train": train}, [train, "dataset.test"]),
-        ({"train": part}, [part, "'test'", "train"]),
-        ({"train": train, "test": missing}, [missing, "does not exist"]),
+        ({"train": part}, [part, "training images only", "dataset.test=0.2"]),
+        ({"train": train, "test": missing}, [missing, "does not exist", "narrow.npy, part.npz"]),
+        ({"train": train, "test": 3}, [train, "too few"]),
+        ({"train": train, "test": 0.01}, [train, "too few"]),
+        ({"train": train, "test": 0}, [train, "no test images"]),
+        ({"train": train, "test": 0.2, "image_shape": [5, 3]}, ["12 pixels", "[5,3]"]),
+        ({"train": tall, "test": wide}, ["(3, 4)", "(4, 3)"]),
         ({"train": str(tmp_path), "test": train}, [str(tmp_path)]),
     ):
         with pytest.raises(DataError) as caught:

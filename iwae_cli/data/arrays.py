@@ -1,142 +1,219 @@
-"""The user's own images, as numpy's .npy and .npz files."""
+"""The user's own images: which array is which split, and what is held out."""
 
-import zipfile
-import zlib
+import logging
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isnan, isqrt
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iwae_cli.core.config import NOT_IDENTITY, require
 from iwae_cli.core.errors import DataError
+from iwae_cli.core.seeding import derived_seed
+from iwae_cli.data import array_files, pixels
 from iwae_cli.data.dataset import Dataset
 
-Images = NDArray[np.float32]
+log = logging.getLogger("iwae")
+# Usual names of the arrays of a file, in any case
+NAMES = {
+    "train": (
+        "train",
+        "x_train",
+        "train_x",
+        "train_images",
+        "train_data",
+        "xtrain",
+        "images_train",
+    ),
+    "test": ("test", "x_test", "test_x", "test_images", "test_data", "xtest", "images_test"),
+    "valid": (
+        *("valid", "val", "validation", "x_valid", "x_val", "valid_x", "val_x", "valid_images"),
+        *("val_images", "validation_images", "valid_data", "val_data", "xvalid", "xval"),
+    ),
+}
+Held = tuple[str, NDArray[Any]]  # a file and its array
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Images from .npy files, or from the keys `train`, `test` and `valid` of .npz files.
+    """Images from files of numbers: .npy, .npz, .mat, idx and .csv.
 
-    An array is [N, D] or [N, height, width], of one of these types: floats in [0, 1]; uint8, to be
-    divided by 255 unless every value of the array is 0 or 1; or bool.
+    An array is [N, D], [N, H, W], [N, 1, H, W] or [N, H, W, 1]: floats in [0, 1], or whole numbers
+    up to 255, which are divided by 255 unless all are 0 or 1.
 
     Attributes:
         name: `arrays`.
         train: Path of the training images.
-        test: Path of the test images; None where `train` is a .npz that holds them.
-        valid: Path of the held-out images, or their key in the .npz of `train`, or how many of the
-            last training images to hold out. None: the key `valid` if there is one, else none.
+        test: Path of the test images, or the share or number of the training images to hold out;
+            None where `train` holds them under a usual name.
+        valid: Path of the held-out images, or their name in the file of `train`, or the share or
+            number of the training images to hold out. None: the usual name if there is one, else
+            none. A number takes the last images, a share takes images at random.
+        label: What results call the data; None for the stem of the file's name.
+        image_shape: Height and width of flat images; None for a square where they can be one.
+        split_seed: Of the images at random.
     """
 
     name: str = "arrays"
     train: str = field(default="", metadata=NOT_IDENTITY)
-    test: str | None = field(default=None, metadata=NOT_IDENTITY)
-    valid: int | str | None = field(default=None, metadata=NOT_IDENTITY)
+    test: int | float | str | None = field(default=None, metadata=NOT_IDENTITY)
+    valid: int | float | str | None = field(default=None, metadata=NOT_IDENTITY)
+    label: str | None = field(default=None, metadata=NOT_IDENTITY)
+    image_shape: list[int] | None = field(default=None, metadata=NOT_IDENTITY)
+    split_seed: int = field(default=0, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
-        require(self.train != "", "train must name a .npy or .npz file")
+        require(self.train != "", "train must name a file")
+        for key in ("train", "test", "valid"):
+            value = getattr(self, key)
+            if isinstance(value, str) and (key != "valid" or Path(value).exists()):
+                # a run may be resumed and evaluated from another folder
+                object.__setattr__(self, key, str(Path(value).expanduser().absolute()))
+            if isinstance(value, float):
+                require(0 < value < 1, f"{key} must be a share in (0, 1), or a file, got {value}")
+            elif isinstance(value, int):
+                require(value >= 0, f"{key} must be 0 or more, or a file, got {value}")
         require(
-            not isinstance(self.valid, int) or self.valid >= 0,
-            f"valid must be 0 or more, or a file, got {self.valid}",
+            self.label is None or re.fullmatch(r"[A-Za-z0-9._-]+", self.label) is not None,
+            f"label may have letters, digits and ._- only, got {self.label!r}",
         )
+        shape = self.image_shape
+        require(
+            shape is None or (len(shape) == 2 and min(shape) > 0),
+            f"image_shape must be [height, width], got {shape}",
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.train, str(self.test), str(self.valid)))
 
     def load(self) -> Dataset:
-        """Return the user's images in the order of their files."""
-        train, shape = _images(self.train, "train")
-        keys = _keys(self.train)
-        if self.test is None and not keys:
-            raise DataError(f"{self.train} holds training images only: set dataset.test=FILE")
-        test, _ = _images(self.test or self.train, "test")
-        train, valid = self._hold_out(train, keys)
-        for split, images in (("test", test), ("valid", valid)):
-            if images.shape[1] != train.shape[1]:
-                raise DataError(
-                    f"{self.train}: training images have {train.shape[1]} pixels, {split} images "
-                    f"have {images.shape[1]}; all must be of one size"
-                )
-        return Dataset(
-            name=self.name,
-            label="arrays",
-            binarization="fixed" if all(map(_is_binary, (train, valid, test))) else "dynamic",
-            train=train,
-            valid=valid,
-            test=test,
-            image_shape=shape,
-        )
+        """Return the user's images.
 
-    def _hold_out(self, train: Images, keys: list[str]) -> tuple[Images, Images]:
-        """Return the training images that remain, and the held-out ones."""
-        valid = self.valid
+        Raises:
+            DataError: A file is missing or damaged, or its arrays are no images.
+        """
+        names = array_files.keys_of(self.train)
+        train = self.array("train", names)
+        test = self.array("test", names) if self.test is None else None
+        if isinstance(self.test, str):
+            test = self.test, array_files.read(self.test, usual(self.test, "test"))
+        valid = self.array_of_valid(names)
+        parts = {"train": train, "test": test, "valid": valid}
+        splits = {split: held for split, held in parts.items() if held is not None}
+        shapes = {split: pixels.image_shape(array, file) for split, (file, array) in splits.items()}
+        check_sizes(splits, shapes)
+        images, scale = pixels.scaled(splits)
+        if scale > 1:
+            log.info("%s: whole numbers, divided by %d", self.train, scale)
+        rest = images["train"]
+        if test is None:
+            rest, images["test"] = self.held_out(rest, self.test, "test")
         if valid is None:
-            valid = "valid" if "valid" in keys else 0
-        if isinstance(valid, int):
-            cut = len(train) - valid
-            if cut < 1:
-                raise DataError(
-                    f"{self.train} has {len(train)} training images, too few to hold out {valid}"
-                )
-            return train[:cut], train[cut:]
-        held_out, _ = _images(self.train, valid) if valid in keys else _images(valid, "valid")
-        return train, held_out
-
-
-def _keys(path: str) -> list[str]:
-    """Return the names of the arrays in a .npz file; none for a .npy."""
-    if not zipfile.is_zipfile(path):
-        return []
-    with zipfile.ZipFile(path) as archive:
-        return [name.removesuffix(".npy") for name in archive.namelist()]
-
-
-def _read(path: str, key: str) -> NDArray[np.generic]:
-    """Return the array of a .npy file, or the one named `key` of a .npz file."""
-    try:
-        with open(path, "rb") as stream:
-            loaded = np.load(stream, allow_pickle=False)  # a pickle could run any code
-            array: NDArray[np.generic]
-            if isinstance(loaded, np.ndarray):
-                array = loaded
-                return array
-            if key in loaded.files:
-                array = loaded[key]
-                return array
-            known = ", ".join(loaded.files) or "none"
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; dataset=digits needs no files") from None
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if "pickle" in reason:  # numpy's answer to anything that it does not know
-            reason = "it is damaged, or holds Python objects"
-        raise DataError(f"{path} is not a .npy or .npz file of plain numbers ({reason})") from None
-    raise DataError(f"{path} has no array '{key}'; it has: {known}")
-
-
-def _images(path: str, key: str) -> tuple[Images, tuple[int, int] | None]:
-    """Return a file's images in [0, 1], [N, D], and their (height, width) if there is one."""
-    array = _read(path, key)
-    if array.ndim not in (2, 3) or array.size == 0:
-        raise DataError(
-            f"{path}: images must be [N, D] or [N, height, width] and not empty, "
-            f"got {list(array.shape)}"
+            rest, images["valid"] = self.held_out(rest, self.valid or 0, "valid")
+        if not len(images["test"]):
+            raise DataError(f"{self.train}: there are no test images; set dataset.test")
+        label = self.label or re.sub(r"[^A-Za-z0-9._-]+", "_", Path(self.train).stem)
+        return Dataset(
+            name=label,
+            label=label,
+            binarization="fixed" if all(map(pixels.is_binary, images.values())) else "dynamic",
+            train=rest,
+            valid=images["valid"],
+            test=images["test"],
+            image_shape=self.shape_of(rest, shapes["train"]),
         )
-    if array.dtype.kind != "f" and array.dtype not in (np.uint8, np.bool_):
-        raise DataError(f"{path}: pixels must be uint8, bool or floats, got {array.dtype}")
-    low, high = float(array.min()), float(array.max())
-    if isnan(low):
-        raise DataError(f"{path} holds NaN; pixels must lie in [0, 1]")
-    scale = 255 if array.dtype == np.uint8 and high > 1 else 1
-    if low < 0 or high > scale:
-        raise DataError(f"{path}: pixels must lie in [0, 1], got {low:g} to {high:g}")
-    images = np.divide(array.astype(np.float32), np.float32(scale))
-    width = array[0].size
-    if array.ndim == 3:
-        return images.reshape(-1, width), (array.shape[1], array.shape[2])
-    side = isqrt(width)
-    return images, (side, side) if side * side == width else None
+
+    def array(self, split: str, names: Sequence[str]) -> Held:
+        """Return the array of a split in the file of the training images."""
+        if len(names) < 2 and split != "train":
+            raise DataError(
+                f"{self.train} holds training images only: set dataset.test=FILE, or a share as in "
+                "dataset.test=0.2"
+            )
+        return self.train, array_files.read(self.train, usual(self.train, split, names))
+
+    def array_of_valid(self, names: Sequence[str]) -> Held | None:
+        """Return the held-out images where they are an array, None where they are to be split."""
+        if self.valid is None:
+            found = [name for name in names if name.lower() in NAMES["valid"]]
+            return (self.train, array_files.read(self.train, found[0])) if found else None
+        if not isinstance(self.valid, str):
+            return None
+        if self.valid in names:
+            return self.train, array_files.read(self.train, self.valid)
+        return self.valid, array_files.read(self.valid, usual(self.valid, "valid"))
+
+    def held_out(
+        self, images: pixels.Images, part: int | float | str | None, split: str
+    ) -> tuple[pixels.Images, pixels.Images]:
+        """Return the images that remain, and those held out: the last ones, or some at random."""
+        assert isinstance(part, int | float)
+        number = round(part * len(images)) if isinstance(part, float) else part
+        if number >= len(images) or (isinstance(part, float) and not number):
+            raise DataError(
+                f"{self.train} has {len(images)} training images, too few to hold out {part}"
+            )
+        if isinstance(part, int):
+            return images[: len(images) - number], images[len(images) - number :]
+        generator = np.random.default_rng(derived_seed(self.split_seed, split))
+        order = generator.permutation(len(images))
+        log.info(
+            "%s: %d of %d images at random are the split '%s' (dataset.split_seed=%d)",
+            *(self.train, number, len(images), split, self.split_seed),
+        )
+        return images[np.sort(order[number:])], images[np.sort(order[:number])]
+
+    def shape_of(self, images: pixels.Images, found: pixels.Shape | None) -> pixels.Shape | None:
+        """Return the (height, width) of the images: the one asked for, or the one found."""
+        if self.image_shape is None:
+            return found
+        height, width = self.image_shape
+        if height * width != images.shape[1]:
+            raise DataError(
+                f"{self.train}: images have {images.shape[1]} pixels, not dataset.image_shape="
+                f"[{height},{width}]"
+            )
+        return height, width
 
 
-def _is_binary(images: Images) -> bool:
-    """Return whether every pixel is 0 or 1."""
-    return bool(((images == 0) | (images == 1)).all())
+def usual(path: str, split: str, names: Sequence[str] | None = None) -> str | None:
+    """Return the name under which a file holds a split; None where its array has no name.
+
+    Raises:
+        DataError: The file has names and none is a usual one.
+    """
+    names = array_files.keys_of(path) if names is None else names
+    if not names:
+        return None
+    found = [name for name in names if name.lower() in NAMES[split]]
+    if not found and len(names) == 1:
+        return names[0]
+    if not found:
+        raise DataError(
+            f"{path} has no array '{split}'; it has: {', '.join(names)}; usual names are "
+            f"{', '.join(NAMES[split][:5])}"
+        )
+    return found[0]
+
+
+def check_sizes(splits: dict[str, Held], shapes: dict[str, pixels.Shape | None]) -> None:
+    """Refuse splits whose images have other sizes than the training images.
+
+    Raises:
+        DataError: There is one.
+    """
+    file, train = splits["train"]
+    for split, (_, array) in splits.items():
+        ours, theirs = train[0].size, array[0].size
+        if ours != theirs:
+            raise DataError(
+                f"{file}: training images have {ours} pixels, {split} images have {theirs}; all "
+                "must be of one size"
+            )
+        if array.ndim > 2 and train.ndim > 2 and shapes[split] != shapes["train"]:
+            raise DataError(
+                f"{file}: training images are {shapes['train']}, {split} images {shapes[split]}"
+            )

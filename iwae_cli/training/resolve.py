@@ -157,13 +157,18 @@ class ResolvedRun:
 
     @cached_property
     def folder(self) -> RunFolder:
-        """The folder named after what the run is; it need not exist."""
+        """The folder named after what the run is; it need not exist.
+
+        A folder whose name has the same hash at its end is the same run under an earlier name.
+        """
         settings = self.settings
         name = (
             f"{self.dataset.name}-{settings.arch.name}-{settings.objective['name']}"
             f"-k{settings.k}-seed{settings.seed}-{self.identity[:8]}"
         )
-        return RunFolder(Path(settings.outputs) / "runs" / name)
+        path = Path(settings.outputs) / "runs" / name
+        earlier = [] if path.exists() else sorted(path.parent.glob(f"*-{self.identity[:8]}"))
+        return RunFolder(earlier[0] if earlier else path)
 
     @cached_property
     def plain(self) -> dict[str, Any]:

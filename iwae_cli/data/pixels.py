@@ -1,0 +1,81 @@
+"""Arrays of pixels become images in [0, 1], one row an image."""
+
+from collections.abc import Mapping
+from math import isqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iwae_cli.core.errors import DataError
+
+Images = NDArray[np.float32]
+Shape = tuple[int, int]
+# Floats may be off [0, 1] by rounding of this size; they are clipped.
+ROUNDING = 1e-5
+
+
+def image_shape(array: NDArray[Any], path: str) -> Shape | None:
+    """Return the (height, width) of an array's images; of flat ones if they can be square.
+
+    Args:
+        array: [N, D], [N, H, W], [N, 1, H, W] or [N, H, W, 1].
+        path: Its file, for messages.
+
+    Raises:
+        DataError: Another shape, or no pixels.
+    """
+    shape = array.shape
+    if len(shape) == 4 and 1 in (shape[1], shape[3]):  # one channel
+        shape = (shape[0], *(shape[2:] if shape[1] == 1 else shape[1:3]))
+    if len(shape) not in (2, 3) or array.size == 0:
+        raise DataError(
+            f"{path}: images must be [N, D], [N, height, width] or those with one channel, and "
+            f"not empty, got {list(array.shape)}"
+        )
+    if len(shape) == 3:
+        return int(shape[1]), int(shape[2])
+    side = isqrt(shape[1])
+    return (side, side) if side * side == shape[1] else None
+
+
+def scaled(arrays: Mapping[str, tuple[str, NDArray[Any]]]) -> tuple[dict[str, Images], int]:
+    """Return the images of all splits, [N, D], float32 in [0, 1], and what they were divided by.
+
+    Whole numbers are divided by 255 unless all are 0 or 1; it is one rule for all splits.
+
+    Args:
+        arrays: File and array of each split.
+
+    Raises:
+        DataError: Values that are no grey values, or types that are no numbers.
+    """
+    highest = 0.0
+    for path, array in arrays.values():
+        if array.dtype.kind not in "fiub":
+            raise DataError(f"{path}: pixels must be numbers, got the type {array.dtype}")
+        low, high = (float(found) for found in (array.min(), array.max()))
+        if np.isnan(low):
+            raise DataError(f"{path} holds NaN; pixels must lie in [0, 1]")
+        whole = array.dtype.kind != "f"
+        if low < (0 if whole else -ROUNDING):
+            raise DataError(f"{path}: pixels must lie in [0, 1], got {low:g} to {high:g}")
+        if high > (255 if whole else 1 + ROUNDING):
+            advice = f"; divide them by {high:g}" if np.isfinite(high) and high > 2 else ""
+            raise DataError(f"{path}: pixels must lie in [0, 1], got {low:g} to {high:g}{advice}")
+        if whole:
+            highest = max(highest, high)
+    scale = 255 if highest > 1 else 1
+    return {split: unit(array, scale) for split, (_, array) in arrays.items()}, scale
+
+
+def unit(array: NDArray[Any], scale: int) -> Images:
+    """Return an array as rows in [0, 1], [N, D]."""
+    divisor = np.float32(1 if array.dtype.kind == "f" else scale)
+    rows = np.ascontiguousarray(array).reshape(len(array), -1).astype(np.float32)
+    return np.clip(np.divide(rows, divisor), 0, 1)
+
+
+def is_binary(images: Images) -> bool:
+    """Return whether every pixel is 0 or 1."""
+    return bool(((images == 0) | (images == 1)).all())
