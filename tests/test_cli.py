@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -225,6 +226,13 @@ def test_data_describes_a_source_with_options() -> None:
     described = json.loads(invoke("data", "digits", "valid=7", "--json").stdout)
     assert described["splits"]["valid"]["images"] == 7
     assert "1390" in invoke("data", "digits", "valid=7").stdout
+
+
+def test_data_takes_shares_of_own_arrays(tmp_path: Path) -> None:
+    np.save(tmp_path / "7.npy", np.eye(20))
+    told = invoke("data", "arrays", f"train={tmp_path / '7.npy'}", "test=0.25", "valid=2", "--json")
+    splits = json.loads(told.stdout)["splits"]
+    assert [splits[name]["images"] for name in ("train", "valid", "test")] == [13, 2, 5]
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def data(name: str | None, options: tuple[str, ...], as_json: bool) -> None:
         return
     if bad := [option for option in options if "=" not in option]:
         raise UsageError(f"cannot read '{bad[0]}': options are written key=value")
-    values = dict(option.split("=", 1) for option in options)
+    values = {key: as_typed(text) for key, _, text in (word.partition("=") for word in options)}
     described = registry.describe(registry.find({"name": name, **values}).load())
     if as_json:
         print_json(described)
@@ -49,3 +49,13 @@ def data(name: str | None, options: tuple[str, ...], as_json: bool) -> None:
     splits = described.pop("splits")
     print_fields(described)
     print_table([{"split": key} | row for key, row in splits.items()], DESCRIBED)
+
+
+def as_typed(text: str) -> int | float | str:
+    """Return the number that a text is, or the text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
