@@ -128,7 +128,7 @@ def test_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(tmp_pat
     (folder,) = (tmp_path / "runs").iterdir()
     if (folder / "checkpoint.pt").exists():
         model = iwae_cli.load(folder)
-        assert all(bool(p.isfinite().all()) for p in model.parameters())
+        assert all(bool(p.isfinite().all()) for p in model.network.parameters())
     assert "the bound is" in (folder / "train.log").read_text()
 
 

@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from conftest import settings
 
 import iwae_cli
 from iwae_cli.core.errors import ConfigError, ResultsError
 from iwae_cli.evaluation.active_units import active_units
 from iwae_cli.evaluation.evaluate import evaluate
-from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.runs import checkpoint
 from iwae_cli.training import run as training
 from iwae_cli.training.resolve import components_of
@@ -123,11 +121,11 @@ def test_a_checkpoint_of_more_training_is_evaluated_anew(copied: Path) -> None:
 def test_the_loaded_model_gives_the_numbers_of_the_command(copied: Path) -> None:
     model = iwae_cli.load(copied)
     images = components_of(settings(copied)).source.load().test[:20]
-    found = log_likelihoods(model, images, ks=[30])[0]
+    found = model.log_likelihood(images, k=30)
     assert -found.log_p.mean() == pytest.approx(
         evaluate(copied, k=[30], limit=20)[0]["nll"], abs=1e-9
     )
-    assert model.posterior_means(torch.from_numpy(images)).shape == (20, 4)
+    assert f"20 images, k=30: NLL {-found.log_p.mean():.3f} +-" in repr(found)
 
 
 @pytest.mark.parametrize("definition", ["paper", "original-code"])

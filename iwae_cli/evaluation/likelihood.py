@@ -29,7 +29,7 @@ LARGE_SHARE = 0.05
 PerImage = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Likelihood:
     """What k samples say of each of N images.
 
@@ -47,6 +47,11 @@ class Likelihood:
     elbo: PerImage
     ess: PerImage
     seconds: float
+
+    def __repr__(self) -> str:
+        row = self.summary()
+        errors = f"+- {row['se_images']:.2f} (images) +- {row['se_mc']:.3f} (sampling)"
+        return f"Likelihood({row['images']} images, k={self.k}: NLL {row['nll']:.3f} {errors} nats)"
 
     def summary(self) -> dict[str, Any]:
         """Return the row of eval.csv for these images, nats per image.
@@ -103,8 +108,8 @@ def log_likelihoods(
         memory_bytes: Budget for the largest activations.
 
     Example:
-        >>> model = iwae_cli.load(folder)  # doctest: +SKIP
-        >>> log_likelihoods(model, images, ks=[50])[0].log_p  # doctest: +SKIP
+        >>> log_likelihoods(model.network, images, ks=[1, 50])[1].k
+        50
     """
     start = time.perf_counter()
     ks = sorted(set(ks))

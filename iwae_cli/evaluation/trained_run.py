@@ -11,7 +11,6 @@ from iwae_cli.core.device import device_of, precision_of, products_of
 from iwae_cli.core.errors import ConfigError, DataError
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import SPLITS, Dataset, Split
-from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.loading import model_of
 from iwae_cli.runs import checkpoint
 from iwae_cli.runs.folder import run_folder_of
@@ -80,9 +79,3 @@ class TrainedRun:
             "data": self.dataset.label,
             "binarization": self.dataset.binarization,
         }
-
-
-def load_model(path: str | Path) -> IWAE:
-    """Return the model of a checkpoint file or run folder; see `iwae_cli.load`."""
-    _, file = run_folder_of(path)
-    return model_of(checkpoint.load(file), file)
