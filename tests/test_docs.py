@@ -16,9 +16,10 @@ LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 
 
 def commands() -> list[str]:
-    """Return the lines of the pages that are commands of ours, without comments."""
-    lines = [line for page in PAGES for line in page.read_text().splitlines()]
-    ours = [line.strip() for line in lines if line.startswith("    iwae ")]
+    """Return the commands of ours on the pages, in lines of their own or in a sentence."""
+    text = "\n".join(page.read_text() for page in PAGES if page.name != "cli.md")
+    ours = [line.strip() for line in text.splitlines() if line.startswith("    iwae ")]
+    ours += re.findall(r"`(iwae [^`]+)`", text)
     return sorted({re.split(r"\s+#", line)[0] for line in ours})
 
 
