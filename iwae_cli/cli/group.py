@@ -7,13 +7,15 @@ from typing import Any
 import click
 
 from iwae_cli.core.errors import IwaeError
+from iwae_cli.core.memory import enough_memory
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Report a user's mistake in the block as one line, and exit; the rest keeps its traceback."""
     try:
-        yield
+        with enough_memory("this; lower k, the batch size or --limit"):
+            yield
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "iwae"
         failure, code = f"{error.format_message().rstrip('.')}; see '{where} --help'", 2

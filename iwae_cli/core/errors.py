@@ -42,6 +42,10 @@ class NonFiniteError(IwaeError):
     """A bound or parameter that became NaN or infinite; the last good checkpoint is kept."""
 
 
+class OutOfMemory(IwaeError):  # noqa: N818  (the name that is usual)
+    """Work that needs more memory than there is."""
+
+
 class SweepError(IwaeError):
     """One or more runs of a sweep failed; the others were carried out."""
 

@@ -12,6 +12,7 @@ import torch
 
 from iwae_cli.core.config import Config
 from iwae_cli.core.device import products_of
+from iwae_cli.core.memory import enough_memory
 from iwae_cli.core.runtime import default_threads
 from iwae_cli.core.seeding import derived_seed
 from iwae_cli.data.dataset import Dataset
@@ -23,6 +24,7 @@ from iwae_cli.models.iwae import IWAE
 from iwae_cli.runs import checkpoint
 from iwae_cli.runs.log import hints, log_file, say_if_long
 from iwae_cli.runs.provenance import describe_environment
+from iwae_cli.training.memory import advice, check_memory
 from iwae_cli.training.optimizers.kfac import KFAC
 from iwae_cli.training.recipes.kfac import Kfac
 from iwae_cli.training.resolve import ResolvedRun, prepare
@@ -120,13 +122,17 @@ def train_locked(trainer: Trainer, run: ResolvedRun) -> None:
     environment |= {"identity": run.identity, "total_passes": trainer.recipe.total_passes}
     run.folder.write_environment(environment)
     run.folder.write_metrics(trainer.metrics)
-    trainer.run(
-        save=lambda: checkpoint.save(run.folder.checkpoint, content_of(trainer, run)),
-        on_pass=run.folder.append_metrics,
-        checkpoint_seconds=run.settings.checkpoint_seconds,
-        validate_passes=run.settings.validate_passes,
-        on_forecast=lambda seconds: say_if_long(seconds, run.components.recipe.name),
-    )
+    k, images = run.settings.k, trainer.batch_size
+    if run.device.type == "cpu":
+        check_memory(trainer.model, k=k, images=images, all_rows=trainer.recipe.all_rows)
+    with enough_memory(advice(k, images)):
+        trainer.run(
+            save=lambda: checkpoint.save(run.folder.checkpoint, content_of(trainer, run)),
+            on_pass=run.folder.append_metrics,
+            checkpoint_seconds=run.settings.checkpoint_seconds,
+            validate_passes=run.settings.validate_passes,
+            on_forecast=lambda seconds: say_if_long(seconds, run.components.recipe.name),
+        )
 
 
 def say_of_former_default(run: ResolvedRun) -> None:
