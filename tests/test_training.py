@@ -85,6 +85,33 @@ def test_a_pass_uses_every_image_once_with_a_ragged_last_batch_and_averages_over
     assert row.train_bound == pytest.approx(float(torch.cat(bounds).double().mean()), rel=1e-6)
 
 
+@pytest.mark.parametrize("kind", [Paper, OriginalCode])
+def test_every_image_counts_the_same_in_a_smaller_last_minibatch(
+    kind: type[Paper | OriginalCode],
+) -> None:
+    recipe = kind(stages=1, batch_size=20, shuffle=False)
+    one = trainer(recipe, dynamic=False)
+    one.step()
+    one.step()
+    whole = parameters(one)
+    x = one.train[40:]
+    noise = copy.deepcopy(one.generator)
+    one.step()
+    gradient = torch.cat([p.grad.flatten() for p in one.model.parameters() if p.grad is not None])
+    for parameter, values in zip(
+        one.model.parameters(),
+        whole.split([p.numel() for p in one.model.parameters()]),
+        strict=True,
+    ):
+        parameter.data.copy_(values.view_as(parameter))
+    found = one.model.gradients(
+        x, one.model.draw_noise(4, 10, noise), Iwae(), reduction="sum"
+    ).parameters
+    summed = torch.cat([g.flatten() for g in found])
+    divisor = 20 if recipe.reduction == "mean" else 1
+    torch.testing.assert_close(gradient, summed / divisor)
+
+
 def test_shuffle_changes_the_order_of_every_pass_and_without_it_the_order_stays() -> None:
     shuffled, fixed = trainer(Paper(stages=2)), trainer(OriginalCode(stages=2, shuffle=False))
     run(shuffled)

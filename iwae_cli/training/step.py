@@ -25,6 +25,8 @@ class Update:
         dynamic: Whether images are binarised anew at every use.
         all_rows: Whether every sample takes part in the backward pass; else those that the
             lottery of `models.row_lottery` keeps.
+        images: Of a whole minibatch; a smaller one, the last of a pass, counts for less in a mean,
+            so that every image counts the same. None: every minibatch is whole.
     """
 
     model: IWAE
@@ -33,6 +35,7 @@ class Update:
     reduction: Reduction
     dynamic: bool
     all_rows: bool = True
+    images: int | None = None
 
     @cached_property
     def parameters(self) -> list[nn.Parameter]:
@@ -64,6 +67,10 @@ class Update:
                 capacity=capacity,
                 reduction=self.reduction,
             )
+            whole = self.images or len(x)
+            if self.reduction == "mean" and len(x) != whole:
+                for gradient in found.parameters:
+                    gradient.mul_(len(x) / whole)
         for parameter, gradient in zip(self.parameters, found.parameters, strict=True):
             parameter.grad = gradient
         if isinstance(self.optimizer, KFAC) and self.optimizer.wants_factors():

@@ -67,7 +67,13 @@ class Trainer:
         self._bounds = torch.zeros((), dtype=torch.float64, device=train.device)
         self.seconds = 0.0
         plain = Update(
-            model, self.optimizer, self.generator, recipe.reduction, dynamic, recipe.all_rows
+            model,
+            self.optimizer,
+            self.generator,
+            recipe.reduction,
+            dynamic,
+            recipe.all_rows,
+            min(self.batch_size, len(train)),
         )
         self.update = update_of(plain, capturable=recipe.capturable, objective=objective)
         self.metrics: list[Metrics] = []
