@@ -92,7 +92,7 @@ def test_samples_and_reconstructions_have_the_shape_of_the_images(
         (np.full((2, 64), 255.0), "divide them by 255"),
         (np.full((2, 64), -1), "[0, 1]"),
         (np.full((2, 64), np.nan), "NaN"),
-        (np.zeros((2, 63)), "63 pixels, the model was trained on 64"),
+        (np.zeros((2, 63)), "of 63 pixels, the model was trained on 64"),
         (np.zeros(64), "[N, D]"),
         (np.zeros((0, 64)), "not empty"),
         ([["a"] * 64], "numbers"),

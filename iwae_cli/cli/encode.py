@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from iwae_cli.cli.options import as_json, device, output, seed, split, trained_runs
+from iwae_cli.cli.options import as_json, data_file, device, output, seed, split, trained_runs
 from iwae_cli.cli.output import print_results
 
 
@@ -19,6 +19,7 @@ from iwae_cli.cli.output import print_results
     "--samples", type=click.IntRange(min=1), default=1, help="Samples per image to keep of them."
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many images.")
+@data_file
 @seed
 @output(".npz", "encoding_SPLIT.npz")
 @device
@@ -47,6 +48,7 @@ def encode(
       iwae encode
       iwae encode --split train --k 500 --samples 10 --output latents.npz
       iwae encode RUN --limit 1000 --json
+      iwae encode RUN --data new.npy
     """
     from iwae_cli.evaluation.encoding import encode as write_encoding
 

@@ -1,12 +1,23 @@
 """`iwae eval`: estimate the test NLL."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from iwae_cli.cli.options import as_json, counts, device, seed, split, trained_runs
-from iwae_cli.cli.output import Row, print_json, print_table
+from iwae_cli.cli.options import (
+    as_json,
+    counts,
+    data_file,
+    device,
+    output,
+    seed,
+    split,
+    trained_runs,
+)
+from iwae_cli.cli.output import Row, print_json, print_results, print_table
+from iwae_cli.core.errors import UsageError
 
 EVALUATED = {"split": "split", "images": "images", "estimator": "estimator", "k": "k"}
 EVALUATED |= {"nll": "NLL", "bound_kind": "bound", "bias": "bias"}
@@ -33,10 +44,18 @@ SPARE = ("images_per_second", "negative_elbo", "bound_kind", "bias", "share_ess_
     default="float32",
     help="Of matrix products.",
 )
+@data_file
+@output(".csv", "with --data: scores_FILE.csv")
 @seed
 @device
 @as_json
-def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  # noqa: ANN401  (as click parses them)
+def evaluate(
+    paths: tuple[Path, ...],
+    as_json: bool,
+    data: Path | None,
+    output: Path | None,
+    **options: Any,  # noqa: ANN401  (as click parses them)
+) -> None:
     r"""Estimate the test NLL by L_k, in nats per image.
 
     Rows that eval.csv of the run already has are not computed again. The column
@@ -49,7 +68,16 @@ def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  #
       iwae eval --k 1,5,50,5000 --split valid
       iwae eval --estimator jvi,order=1 --k 50
       iwae eval RUN_A RUN_B --limit 1000 --json
+      iwae eval RUN --data new.npy
+
+    With --data, log p(x) of each image of FILE goes to a CSV of its own, with its
+    standard error and effective sample size: for outlier detection, say.
     """
+    if data:
+        print_results([scored(path, data, output, options) for path in paths], as_json=as_json)
+        return
+    if output:
+        raise UsageError("--output is for the scores of --data; eval.csv is in the run's folder")
     from iwae_cli.evaluation.evaluate import evaluate as estimate
 
     rows: list[Row] = []
@@ -60,3 +88,23 @@ def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  #
             print_table(new, EVALUATED, title=str(new[0]["run"]), spare=SPARE)
     if as_json:
         print_json(rows)
+
+
+def scored(
+    path: Path, data: Path, output: Path | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Score the images of a file; refuse the options that have no meaning then.
+
+    Raises:
+        UsageError: One of them is given.
+    """
+    from iwae_cli.evaluation.scores import score
+
+    for name in ("split", "estimator", "precision"):
+        source = click.get_current_context().get_parameter_source(name)
+        if source is not click.core.ParameterSource.DEFAULT:
+            raise UsageError(f"--{name} is for the images of a data set, not for --data")
+    if len(options["k"]) > 1:
+        raise UsageError("--data takes one --k")
+    shared = {name: options[name] for name in ("limit", "seed", "device")}
+    return score(path, data, k=options["k"][0], output=output, **shared)

@@ -114,6 +114,12 @@ def output(suffix: str, default: str) -> Callable[[Callable[..., Any]], Callable
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+data_file = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Images of your own (.npy, .npz, .mat, idx, .csv) in place of a split.",
+)
 seed = click.option(
     "--seed", type=click.IntRange(min=0), default=0, help="Of binarisation and noise."
 )

@@ -199,6 +199,15 @@ def usual(path: str, split: str, names: Sequence[str] | None = None) -> str | No
     return found[0]
 
 
+def read_images(path: str) -> NDArray[Any]:
+    """Return the images of a file with one array, or those that it calls test images.
+
+    Raises:
+        DataError: The file is missing or damaged, or its arrays have other names.
+    """
+    return array_files.read(path, usual(path, "test"))
+
+
 def check_sizes(splits: dict[str, Held], shapes: dict[str, pixels.Shape | None]) -> None:
     """Refuse splits whose images have other sizes than the training images.
 

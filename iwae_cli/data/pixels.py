@@ -79,3 +79,23 @@ def unit(array: NDArray[Any], scale: int) -> Images:
 def is_binary(images: Images) -> bool:
     """Return whether every pixel is 0 or 1."""
     return bool(((images == 0) | (images == 1)).all())
+
+
+def rows(array: NDArray[Any], pixels: int, name: str) -> Images:
+    """Return images as a model of so many pixels reads them, [N, D], float32 in [0, 1].
+
+    Args:
+        array: See `image_shape` and `scaled`.
+        pixels: D.
+        name: Of the images, for messages.
+
+    Raises:
+        DataError: They are no images, or not of that size.
+    """
+    image_shape(array, name)
+    found = scaled({"images": (name, array)})[0]["images"]
+    if found.shape[1] != pixels:
+        raise DataError(
+            f"{name}: images of {found.shape[1]} pixels, the model was trained on {pixels}"
+        )
+    return found

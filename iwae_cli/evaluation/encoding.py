@@ -10,14 +10,20 @@ import torch
 from numpy.typing import NDArray
 
 from iwae_cli.core.atomic_write import write_arrays, writing
+from iwae_cli.core.device import device_of
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.core.progress import ProgressReport
+from iwae_cli.data import pixels
+from iwae_cli.data.arrays import read_images
 from iwae_cli.data.dataset import Split
 from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
 from iwae_cli.evaluation.sampling import COPIES, MEMORY_BYTES, Images, importance_samples
 from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.models.iwae import IWAE
+from iwae_cli.models.loading import model_of
 from iwae_cli.objectives.importance import effective_sample_size, normalised_weights
+from iwae_cli.runs import checkpoint
+from iwae_cli.runs.folder import run_folder_of
 
 Array = NDArray[np.floating[Any]]
 
@@ -139,6 +145,7 @@ def encode(
     limit: int | None = None,
     seed: int = 0,
     device: str = "auto",
+    data: Path | None = None,
     output: Path | None = None,
 ) -> dict[str, Any]:
     """Write posterior means and resampled latents of a split; return what was written.
@@ -155,7 +162,9 @@ def encode(
         limit: Use the first so many images alone.
         seed: Of binarisation, noise and choice.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        output: The file; None for `encoding_<split>.npz` in the run's folder.
+        data: A file of images in place of a split, see `data.array_files`.
+        output: The file; None for `encoding_<split>.npz` in the run's folder, with the stem of
+            `data` in place of the split.
 
     Raises:
         ConfigError: A number below 1, an unknown split or device.
@@ -166,9 +175,9 @@ def encode(
     for name, value in (("k", k), ("samples", samples)):
         if value < 1:
             raise ConfigError(f"{name} must be at least 1, got {value}")
-    run = TrainedRun(path, device=device)
-    images = run.images(split, limit)
-    file = output or run.folder.path / f"encoding_{split}.npz"
+    run = ModelWithImages.of(path, split=split, data=data, device=device)
+    images = run.images[:limit]
+    file = output or run.folder / f"encoding_{Path(data).stem if data else split}.npz"
     with writing(file):  # before the work, not after it
         file.parent.mkdir(parents=True, exist_ok=True)
     encoded = encode_images(
@@ -179,8 +188,7 @@ def encode(
         noise=EvaluationNoise(seed, run.model.latents),
         dynamic=run.dynamic,
     )
-    settings = {**run.provenance(), "split": split, "images": len(images)}
-    settings |= {"k": k, "samples": samples, "seed": seed}
+    settings = {**run.about, "images": len(images), "k": k, "samples": samples, "seed": seed}
     arrays: dict[str, NDArray[Any]] = {}
     for level, (mean, drawn) in enumerate(zip(encoded.means, encoded.samples, strict=True), 1):
         arrays |= {f"mean_{level}": mean, f"sample_{level}": drawn}
@@ -190,3 +198,38 @@ def encode(
     shapes = {name: list(array.shape) for name, array in arrays.items() if array.ndim}
     median = float(np.median(encoded.ess))
     return {**settings, "median_ess": median, "file": str(file), "arrays": shapes}
+
+
+@dataclass(frozen=True)
+class ModelWithImages:
+    """A trained model, and images of its data set or of a file.
+
+    Attributes:
+        model: On its device.
+        images: In [0, 1], [N, D].
+        dynamic: Whether they are to be binarised.
+        folder: Of the run.
+        about: Which model and images they are.
+    """
+
+    model: IWAE
+    images: Images
+    dynamic: bool
+    folder: Path
+    about: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls, path: str | Path, *, split: Split, data: Path | None, device: str
+    ) -> "ModelWithImages":
+        """Return the model of a run with a split of its data, or with the images of a file."""
+        if data is None:
+            run = TrainedRun(path, device=device)
+            about = {**run.provenance(), "split": split}
+            return cls(run.model, run.images(split), run.dynamic, run.folder.path, about)
+        folder, file = run_folder_of(path)
+        content = checkpoint.load(file)
+        model = model_of(content, file).to(device_of(device))
+        images = pixels.rows(read_images(str(data)), model.data_dim, str(data))
+        about = {"run": folder.path.name, "passes": content["training"]["pass_index"]}
+        return cls(model, images, True, folder.path, {**about, "data": str(data)})

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from iwae_cli.core.device import device_of
-from iwae_cli.core.errors import ConfigError, DataError
+from iwae_cli.core.errors import ConfigError
 from iwae_cli.data import pixels
 from iwae_cli.evaluation.encoding import Encoding, encode_images
 from iwae_cli.evaluation.likelihood import Likelihood, log_likelihoods
@@ -118,15 +118,7 @@ class TrainedModel:
         """
         if isinstance(images, torch.Tensor):
             images = images.detach().cpu().numpy()
-        array = np.asarray(images)
-        pixels.image_shape(array, "the images")
-        rows = pixels.scaled({"images": ("the images", array)})[0]["images"]
-        if rows.shape[1] != self.network.data_dim:
-            raise DataError(
-                f"the images have {rows.shape[1]} pixels, the model was trained on "
-                f"{self.network.data_dim}"
-            )
-        return rows
+        return pixels.rows(np.asarray(images), self.network.data_dim, "the images")
 
     def shaped(self, rows: Array) -> Array:
         """Return rows as images where these have a height and a width."""

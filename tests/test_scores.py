@@ -1,0 +1,77 @@
+"""Scores and encodings of images that are in no data set."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Command, tiny_run
+
+import iwae_cli as iwae
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a trained run on the digits, and a file of its test images."""
+    folder = tmp_path_factory.mktemp("scores")
+    from run_folders import command
+
+    done = command(*tiny_run(), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    from iwae_cli.data.registry import find
+
+    test = find({"name": "digits"}).load().test[:9]
+    np.save(folder / "new.npy", test.reshape(-1, 8, 8))
+    np.save(folder / "wide.npy", np.zeros((2, 63)))
+    return folder
+
+
+def test_scores_are_the_evaluation_of_each_image(home: Path, iwae: Command, tmp_path: Path) -> None:
+    (run,) = (home / "outputs" / "runs").iterdir()
+    before = sorted(path.name for path in run.iterdir())
+    output = tmp_path / "scores.csv"
+    done = iwae("eval", run, "--data", home / "new.npy", "--k", "20", "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in run.iterdir()) == before, "eval.csv is left alone"
+    table = pd.read_csv(output)
+    assert list(table) == ["image", "log_p", "se", "ess"]
+    assert iwae("eval", run, "--k", "20", "--limit", "9").returncode == 0
+    nll = pd.read_csv(run / "eval.csv")["nll"].iloc[-1]
+    assert -table["log_p"].mean() == pytest.approx(nll, abs=1e-6)
+    expected = np.sqrt(1 / table["ess"] - 1 / 20)
+    np.testing.assert_allclose(table["se"], expected, rtol=1e-9)
+    default = iwae("eval", run, "--data", home / "new.npy", "--k", "1", "--limit", "3")
+    assert "scores_new.csv" in default.stdout
+    assert len(pd.read_csv(run / "scores_new.csv")) == 3
+
+
+def test_images_of_a_file_are_encoded(home: Path, tmp_path: Path) -> None:
+    (run,) = (home / "outputs" / "runs").iterdir()
+    from iwae_cli.evaluation.encoding import encode
+
+    told = encode(run, data=home / "new.npy", k=7, output=tmp_path / "new.npz")
+    assert told["images"] == 9
+    with np.load(tmp_path / "new.npz") as stored:
+        direct = iwae.load(run).encode(np.load(home / "new.npy"), k=7)
+        assert np.array_equal(stored["mean_1"], direct.means[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part", "code"),
+    [
+        (["--data", "wide.npy"], "images of 63 pixels, the model was trained on 64", 1),
+        (["--data", "gone.npy"], "gone.npy does not exist; in", 1),
+        (["--data", "new.npy", "--split", "valid"], "--split is for the images of a data set", 2),
+        (["--data", "new.npy", "--k", "1,2"], "--data takes one --k", 2),
+        (["--output", "x.csv"], "--output is for the scores of --data", 2),
+    ],
+)
+def test_mistakes_are_one_line(
+    home: Path, iwae: Command, arguments: list[str], part: str, code: int
+) -> None:
+    (run,) = (home / "outputs" / "runs").iterdir()
+    there = [str(home / word) if word.endswith(".npy") else word for word in arguments]
+    done = iwae("eval", run, *there)
+    assert done.returncode == code
+    assert part in done.stderr
+    assert done.stderr.count("\n") == 1
