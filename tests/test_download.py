@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from iwae_cli.core import progress
 from iwae_cli.core.errors import DataError
 from iwae_cli.data import download
 from iwae_cli.data.registry import find
@@ -231,4 +232,17 @@ def test_progress_is_shown_on_a_terminal_alone(
     server.bodies[URL_PATH] = (GZIPPED, len(GZIPPED))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     download.read(FILE)
-    assert ("100%" in capsys.readouterr().err) == terminal
+    assert ("MB" in capsys.readouterr().err) == terminal
+
+
+def test_the_progress_of_a_download_of_unknown_size_has_no_time_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    shown = download.DownloadProgress("a.gz")
+    with caplog.at_level("INFO", logger="iwae"):
+        shown.update(2_000_000)
+        shown.total = 8_000_000
+    assert "a.gz  2.0 MB" in caplog.text
+    assert "left" not in caplog.text
+    shown.close()

@@ -102,7 +102,8 @@ class ProgressReport:
         """Show that `done` of the total is done, with `text` beside it."""
         now = time.monotonic()
         rate = (done - self.initial) / max(now - self.start, 1e-9)
-        left = f"{clock((self.total - done) / rate)} left" if rate > 0 else ""
+        rest = self.total - done
+        left = f"{clock(rest / rate)} left" if rate > 0 and rest >= 0 else ""
         line = f"{text}  {left}"
         if self.bar:
             self.last_draw = now

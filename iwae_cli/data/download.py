@@ -13,7 +13,6 @@ import gzip
 import hashlib
 import logging
 import os
-import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from pathlib import Path
 import pooch
 
 from iwae_cli.core.errors import DataError
+from iwae_cli.core.progress import ProgressReport
 
 log = logging.getLogger("iwae")
 
@@ -188,17 +188,53 @@ def _download(file: File) -> Content:
 def _fetch(file: File, url: str) -> Content:
     """Download `url` and return its content, in the cache under its name only once verified."""
     log.info("downloading %s", url)
-    download = pooch.HTTPDownloader(
-        progressbar=sys.stderr.isatty(), chunk_size=2**16, timeout=TIMEOUT_SECONDS
-    )
+    progress = DownloadProgress(file.name)
+    download = pooch.HTTPDownloader(progressbar=progress, chunk_size=2**16, timeout=TIMEOUT_SECONDS)
     with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="download-") as scratch:
         partial = Path(scratch) / file.name
-        download(url, str(partial), None)
+        try:
+            download(url, str(partial), None)
+        finally:
+            progress.close()
         data = partial.read_bytes()
         content = _verified(file, data, url, strict=True)
         name = f"{file.name}.gz" if data.startswith(GZIP_MAGIC) else file.name
         os.replace(partial, cache_folder() / name)  # atomic: others see all of it or nothing
     return content
+
+
+class DownloadProgress:
+    """How far a download is, as pooch asks for it.
+
+    Attributes:
+        total: Size in bytes, which pooch sets; 0 where the server does not tell it.
+
+    Args:
+        name: Of the file.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.total, self.done = name, 0, 0
+        self.report: ProgressReport | None = None
+
+    def update(self, size: int) -> None:
+        """Count `size` more bytes."""
+        if self.report is None:
+            self.report = ProgressReport("download", total=self.total).__enter__()
+        self.done += size
+        if self.report.due():
+            whole = f"/{self.total / 1e6:.1f}" if self.total else ""
+            self.report.update(self.done, f"{self.name}  {self.done / 1e6:.1f}{whole} MB")
+
+    def reset(self) -> None:
+        """Count from the start, as pooch does before it counts the whole file once more."""
+        self.done = 0
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.report is not None:
+            self.report.__exit__(None, None, None)
+            self.report = None
 
 
 def _reason(error: OSError) -> str:

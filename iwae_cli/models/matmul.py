@@ -1,16 +1,41 @@
-"""Matrix products by the fastest routine there is, and memory that is used again.
+"""Matrix products by the fastest routine there is, and reusable scratch buffers.
 
 On a processor oneDNN's products are on some machines twice as fast as those of the linear algebra
-library that torch calls otherwise, and carry the tanh along.
+library that torch calls otherwise, and compute the tanh in the same pass. torch offers them under
+a private name only: where it is missing, the public functions do the same.
 """
 
 import threading
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-ONEDNN = torch.backends.mkldnn.is_available()
+
+def linear_by_onednn(rows: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    """Return activation(rows W^T + b), [R, N], where the activation is `tanh` or `none`."""
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, activation, [], "")
+    return found
+
+
+def has_onednn() -> bool:
+    """Return whether this build of torch has that product, and it gives what it should."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    ones = torch.ones(2, 2)
+    try:
+        found = linear_by_onednn(ones, ones, None, "none")
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return found.tolist() == [[2.0, 2.0], [2.0, 2.0]]
+
+
+ONEDNN = has_onednn()
+# Whether torch.func transforms the code at hand; without the function we take it that it does.
+TRANSFORMED: Callable[[], bool] = getattr(
+    torch._C, "_are_functorch_transforms_active", lambda: True
+)
 # With fewer multiplications a call of oneDNN takes longer than the product.
 SMALL = 1_000_000
 # With fewer rows a product that comes out transposed costs more to turn than it saves.
@@ -18,9 +43,9 @@ ROWS_TO_TURN = 256
 
 
 def unobserved() -> bool:
-    """Whether nothing looks at the code (autograd, a compiler, `torch.func`): it may hurry then."""
-    looked_at = torch.is_grad_enabled() or torch.compiler.is_compiling()
-    return not looked_at and not torch._C._are_functorch_transforms_active()
+    """Whether neither autograd nor a compiler nor `torch.func` records: buffers may be reused."""
+    recorded = torch.is_grad_enabled() or torch.compiler.is_compiling()
+    return not recorded and not TRANSFORMED()
 
 
 def by_onednn(rows: Tensor, n_out: int) -> bool:
@@ -33,9 +58,7 @@ def by_onednn(rows: Tensor, n_out: int) -> bool:
 def product(rows: Tensor, weight: Tensor, bias: Tensor | None, *, tanh: bool = False) -> Tensor:
     """Return rows W^T + b, and its tanh if asked, [R, N], of `rows` [R, K] and `weight` [N, K]."""
     if by_onednn(rows, weight.shape[0]):
-        activation = "tanh" if tanh else "none"
-        found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, activation, [], "")
-        return found
+        return linear_by_onednn(rows, weight, bias, "tanh" if tanh else "none")
     found = functional.linear(rows, weight, bias)
     return found.tanh() if tanh else found
 
@@ -53,7 +76,7 @@ def sum_of_outer_products(left: Tensor, right: Tensor) -> Tensor:
 
 
 class _Buffers(threading.local):
-    """One float32 buffer for each place of a function, used again at every call.
+    """One float32 scratch buffer for each place of a function, reused at every call.
 
     Fresh memory of this size costs as much as the product that fills it.
     """

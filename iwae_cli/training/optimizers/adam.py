@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+# The update of torch's fused Adam, which has no public name; None where it is missing
+FUSED_ADAM = getattr(torch, "_fused_adam_", None)
+
 
 class OriginalAdam(torch.optim.Optimizer):
     """Adam as the authors of the paper published it.
@@ -73,8 +76,8 @@ class FusedAdam(torch.optim.Adam):
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # takes no closure
         """Update every parameter; each must have a gradient."""
         (group,) = self.param_groups
-        if not self.state:
-            super().step()  # makes the moments
+        if not self.state or FUSED_ADAM is None:
+            super().step()  # which also makes the moments
             return
         if self._found is None:
             states = [self.state[parameter] for parameter in group["params"]]
@@ -85,7 +88,7 @@ class FusedAdam(torch.optim.Adam):
         first, second, steps = self._found
         gradients = [parameter.grad for parameter in group["params"]]
         steps[0] += 1
-        torch._fused_adam_(
+        FUSED_ADAM(
             group["params"],
             gradients,
             first,

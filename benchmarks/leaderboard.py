@@ -1,0 +1,76 @@
+"""`make leaderboard`: NLL against time of training, from outputs/paper/recipe/runs.csv.
+
+Time is in minutes of one core, training seconds times threads, because the runs had one core or two.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from iwae_cli.reports.figures.style import COLOURS, save_png
+
+FOLDER = Path(__file__).parents[1] / "outputs" / "paper" / "recipe"
+# Burda et al. 2015, Table 1, one stochastic layer, and the target of the leaderboard
+PAPER = {"paper, VAE k=50": 86.35, "paper, IWAE k=50": 84.78}
+LOOKS = {"dreg": ("DReG", COLOURS[0], "o"), "iwae": ("IWAE", COLOURS[1], "s")}
+
+
+def points() -> pd.DataFrame:
+    """Return the runs with one layer, k=50 and L_5000 on all test images, the cheapest first."""
+    runs = pd.read_csv(FOLDER / "runs.csv")
+    chosen = runs[
+        (runs["layers"] == 1)
+        & (runs["k"] == 50)
+        & (runs["eval.k"] == 5000)
+        & (runs["eval.images"] == 10000)
+        & runs["objective"].isin(LOOKS)
+    ]
+    minutes = chosen["training_seconds"] * chosen["environment.threads"] / 60
+    return chosen.assign(minutes=minutes).sort_values("minutes")
+
+
+def draw(runs: pd.DataFrame) -> Figure:
+    """Return the figure."""
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    panel = figure.add_subplot()
+    for name, value in PAPER.items():
+        panel.axhline(value, color="#888888", linestyle="--", linewidth=1)
+        panel.text(
+            0.99, value, name, transform=panel.get_yaxis_transform(), ha="right", va="bottom"
+        )
+    for objective, (label, colour, marker) in LOOKS.items():
+        for recipe, line in (("kfac", "-"), ("fast", ":")):
+            own = runs[(runs["objective"] == objective) & (runs["optimizer.name"] == recipe)]
+            if not len(own):
+                continue
+            how = "K-FAC" if recipe == "kfac" else "Adam"
+            panel.errorbar(
+                own["minutes"],
+                own["eval.nll"],
+                yerr=own["eval.se_mc"],
+                color=colour,
+                marker=marker,
+                linestyle=line,
+                markerfacecolor=colour if recipe == "kfac" else "white",
+                label=f"{label}, {how}",
+            )
+            for _, row in own.iterrows():
+                place = (row["minutes"], row["eval.nll"])
+                text = f"{row['passes']:.0f}"
+                panel.annotate(text, place, (6, 5), textcoords="offset points", fontsize=8)
+    panel.set_xscale("log")
+    ticks = [t for t in (2, 5, 10, 20, 50, 100, 200) if t <= 1.5 * runs["minutes"].max()]
+    panel.set_xticks([t for t in ticks if t >= 0.6 * runs["minutes"].min()])
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.set_xlabel("minutes of training on one core (labels: passes over the images)")
+    panel.set_ylabel("test NLL by L$_{5000}$, nats")
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.legend(frameon=False)
+    return figure
+
+
+if __name__ == "__main__":
+    save_png(draw(points()), FOLDER / "nll-against-minutes.png")
