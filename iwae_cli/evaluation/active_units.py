@@ -24,6 +24,7 @@ from iwae_cli.runs.eval_csv import key_of
 
 Definition = Literal["paper", "original-code"]
 ORIGINAL_IMAGES = 500
+CHECK_K = 5000
 BATCH = 100
 
 
@@ -111,7 +112,7 @@ def active_units(
     definition: Definition = "paper",
     samples: int = 100,
     check: bool = False,
-    k: int = 5000,
+    k: int = CHECK_K,
     limit: int | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -119,7 +120,7 @@ def active_units(
     """Return the number of active units of each stochastic layer; write all variances.
 
     A unit is active if A_u = Var_x(E_q[u | x]) exceeds the threshold (Burda et al. 2015, section
-    5.3); `active_units.csv` gets A_u of every unit.
+    5.3); `active_units.csv` gets A_u of every unit, `removal.csv` what the check came to.
 
     Args:
         path: A run folder or a checkpoint file.
@@ -174,7 +175,9 @@ def active_units(
     }
     if check:
         kept = [torch.nonzero(a > threshold).flatten() for a in layers]
-        result["check"] = check_removal(run, kept, k=k, limit=limit, seed=seed)
+        found = result["check"] = check_removal(run, kept, k=k, limit=limit, seed=seed)
+        units = {"active": result["active"], "threshold": threshold, "definition": definition}
+        run.folder.write_removal({**run.provenance(), "seed": seed, **units, **found})
     return result
 
 

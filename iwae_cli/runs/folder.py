@@ -32,6 +32,7 @@ class RunFolder:
         self.evaluations = path / "eval.csv"
         self.per_image = path / "per_image.npz"
         self.active_units = path / "active_units.csv"
+        self.removal = path / "removal.csv"
         self.gradients = path / "gradients.csv"
         self.pictures = path / "pictures.npz"
         self.environment = path / "environment.json"
@@ -131,6 +132,11 @@ class RunFolder:
         """Write the variances of all latent units."""
         with self.results_lock():
             write_table(self.active_units, table)
+
+    def write_removal(self, row: Mapping[str, Any]) -> None:
+        """Write the test NLL with and without the inactive units."""
+        with self.results_lock():
+            write_table(self.removal, pd.DataFrame([row]))
 
     def write_pictures(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write the arrays that plots of the model are drawn from."""

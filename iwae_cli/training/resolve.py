@@ -119,9 +119,10 @@ def validate(settings: Config) -> None:
             )
         own, other = components.recipe, components_of(parent).recipe
         if own.algorithm is not other.algorithm:
+            able = ", ".join(n for n, one in RECIPES.items() if one.algorithm is other.algorithm)
             raise ConfigError(
                 f"optimizer {own.name} cannot carry on the state of init_from.optimizer "
-                f"{other.name}; name one of the same kind"
+                f"{other.name}; optimizers that can: {able}"
             )
 
 
