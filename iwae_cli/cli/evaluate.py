@@ -5,7 +5,16 @@ from typing import Any
 
 import click
 
-from iwae_cli.cli.options import as_json, checkpoint, checkpoints, counts, device, seed, split
+from iwae_cli.cli.options import (
+    as_json,
+    checkpoint,
+    checkpoints,
+    counts,
+    device,
+    results,
+    seed,
+    split,
+)
 from iwae_cli.cli.output import Row, print_json, print_table
 
 EVALUATED = {"split": "split", "images": "images", "estimator": "estimator", "k": "k"}
@@ -31,6 +40,7 @@ EVALUATED |= {"negative_elbo": "-ELBO", "images_per_second": "images/s"}
     default="float32",
     help="Of matrix products.",
 )
+@results
 @seed
 @device
 @as_json
@@ -39,7 +49,8 @@ def evaluate(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  #
 
     Rows that eval.csv of the run already has are not computed again. The column
     'bound' says what the estimate of log p(x) is in expectation: a lower or an
-    upper bound, or neither.
+    upper bound, or neither. A checkpoint outside a run folder, as `iwae export`
+    makes it, leaves no file unless --output says where.
 
     \b
     Examples:

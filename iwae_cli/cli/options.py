@@ -72,6 +72,12 @@ def output(suffix: str, default: str) -> Callable[[Callable[..., Any]], Callable
     )
 
 
+results = click.option(
+    "--output",
+    type=FOLDER,
+    help="Write results to OUTPUT/<run>.  [default: the run's folder; without one they are "
+    "printed only]",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 checkpoint = click.option(
     "--checkpoint",

@@ -116,6 +116,7 @@ def active_units(
     limit: int | None = None,
     seed: int = 0,
     device: str = "auto",
+    output: Path | None = None,
 ) -> dict[str, Any]:
     """Return the number of active units of each stochastic layer; write all variances.
 
@@ -134,6 +135,7 @@ def active_units(
         limit: Test images of that check; None for all.
         seed: Of binarisation and noise.
         device: `auto`, `cpu`, `cuda` or `mps`.
+        output: Where to make a folder of the run's name for the results, in place of its own.
 
     Raises:
         ConfigError: An option out of range.
@@ -144,7 +146,7 @@ def active_units(
         raise ConfigError(config.unknown("definition", definition, get_args(Definition)))
     if not 1 <= samples <= BLOCK:
         raise ConfigError(f"samples must be in 1..{BLOCK}, got {samples}")
-    run = TrainedRun(path, device=device)
+    run = TrainedRun(path, device=device, output=output)
     if definition == "original-code":
         split, images, samples = "train", run.images("train", ORIGINAL_IMAGES), 1
     else:
@@ -170,7 +172,7 @@ def active_units(
         **settings,
         "active": "+".join(map(str, counts)),
         "layers": counts,
-        "csv": str(run.folder.active_units),
+        "csv": str(run.folder.active_units) if run.folder.saved else None,
         "check": None,
     }
     if check:

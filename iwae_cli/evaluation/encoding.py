@@ -155,7 +155,7 @@ def encode(
         limit: Use the first so many images alone.
         seed: Of binarisation, noise and choice.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        output: The file; None for `encoding_<split>.npz` in the run's folder.
+        output: The file; None for `encoding_<split>.npz` in the run's folder, where there is one.
 
     Raises:
         ConfigError: A number below 1, an unknown split or device.
@@ -168,7 +168,7 @@ def encode(
             raise ConfigError(f"{name} must be at least 1, got {value}")
     run = TrainedRun(path, device=device)
     images = run.images(split, limit)
-    file = output or run.folder.path / f"encoding_{split}.npz"
+    file = output or run.folder.file(f"encoding_{split}.npz")
     with writing(file):  # before the work, not after it
         file.parent.mkdir(parents=True, exist_ok=True)
     encoded = encode_images(

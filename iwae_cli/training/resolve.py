@@ -16,7 +16,7 @@ from iwae_cli.core.errors import ConfigError
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import Dataset, Source
 from iwae_cli.objectives.base import Objective
-from iwae_cli.runs.folder import RunFolder
+from iwae_cli.runs.folder import RunFolder, run_name
 from iwae_cli.training.recipes import RECIPES
 from iwae_cli.training.recipes.base import Recipe
 
@@ -160,9 +160,13 @@ class ResolvedRun:
     def folder(self) -> RunFolder:
         """The folder named after what the run is; it need not exist."""
         settings = self.settings
-        name = (
-            f"{self.dataset.name}-{settings.arch.name}-{settings.objective['name']}"
-            f"-k{settings.k}-seed{settings.seed}-{self.identity[:8]}"
+        name = run_name(
+            dataset=self.dataset.name,
+            arch=settings.arch.name,
+            objective=settings.objective["name"],
+            k=settings.k,
+            seed=settings.seed,
+            identity=self.identity,
         )
         return RunFolder(Path(settings.outputs) / "runs" / name)
 
