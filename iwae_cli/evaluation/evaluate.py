@@ -1,6 +1,7 @@
 """The test NLL of a trained run: its rows of eval.csv."""
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -103,6 +104,7 @@ def evaluate_run(
             "bound_kind": estimator.objective.kind,
             "device": device_name(run.device),
             "threads": torch.get_num_threads(),
+            "evaluated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         new = {
             e.k: {**run.provenance(), **asdict(keys[e.k]), **e.summary(), **about} for e in found
