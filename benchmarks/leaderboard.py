@@ -1,6 +1,6 @@
-"""`make leaderboard`: NLL against time of training, from outputs/paper/recipe/runs.csv.
+"""NLL against time of training, from outputs/paper/recipe/runs.csv.
 
-Time is in minutes of one core, training seconds times threads, because the runs had one core or two.
+Time is in minutes of one core, training seconds times threads, as runs had one or two.
 """
 
 from pathlib import Path

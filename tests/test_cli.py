@@ -289,9 +289,9 @@ def test_help_pages_show_how_to_train() -> None:
 
 @pytest.mark.parametrize("example", training_examples())
 def test_a_training_example_of_a_help_page_can_be_run(example: str) -> None:
-    from iwae_cli.cli import launch
+    from iwae_cli.cli import launch, profiles
 
     words = shlex.split(example)[2:]
     overrides = [word for word in words if not word.startswith("-") and word != "job"]
-    found = launch.plan(overrides, multirun="-m" in words)
-    assert len(found.points) >= 1
+    found = launch.plans(profiles.sweeps_of(overrides), multirun="-m" in words)
+    assert all(len(plan.points) >= 1 for plan in found)

@@ -13,6 +13,7 @@ from run_folders import cell, change_environment, command, copy_of, evaluated, p
 
 from iwae_cli.reports import published
 from iwae_cli.reports.figures.catalogue import drawings
+from iwae_cli.reports.formatting import our_text
 from iwae_cli.reports.report import Report, report_of, texts, write
 from iwae_cli.runs.eval_csv import ArrayKey, array_key
 
@@ -60,6 +61,11 @@ def test_runs_csv_has_a_row_for_each_run_and_evaluation_with_config_and_provenan
     units = pd.read_csv(run / "active_units.csv")
     assert str(row["active.units"]) == str(units["active"].sum())
     assert (row["k"], row["objective.name"], row["arch.latents"]) == (2, "iwae", "[3]")
+    assert row["environment.threads"] == environment["threads"]
+    assert (row["passes"], row["total_passes"]) == (1, environment["total_passes"])
+    config = OmegaConf.load(run / "config.yaml")
+    for key, value in config.optimizer.items():
+        assert row[f"optimizer.{key}"] == value
 
 
 def test_a_cell_is_the_mean_over_seeds_of_the_evaluation_with_the_largest_k(outputs: Path) -> None:
@@ -71,6 +77,7 @@ def test_a_cell_is_the_mean_over_seeds_of_the_evaluation_with_the_largest_k(outp
     assert found["nll"] == pytest.approx(np.mean(nlls))
     assert found["sd"] == pytest.approx(np.std(nlls, ddof=1))
     assert (found["seeds"], found["eval_k"], found["images"]) == (2, "20", "400")
+    assert our_text(found).startswith(f"{np.mean(nlls):.2f} ± {np.std(nlls, ddof=1):.2f}, n=2 (")
 
 
 def test_vae_and_iwae_with_k_1_stand_in_for_each_other_and_are_marked(outputs: Path) -> None:
@@ -81,7 +88,8 @@ def test_vae_and_iwae_with_k_1_stand_in_for_each_other_and_are_marked(outputs: P
     assert filled["nll"] == own["nll"]
     assert (filled["filled_from"], own["filled_from"]) == ("vae k=1", "")
     table = dict(texts(report))["table1.md"]
-    assert f"{filled['nll']:.2f} ({filled['active']}) [k=20]*" in table
+    text = f"{filled['nll']:.2f} ± {filled['se_images']:.2f} ({filled['active']}) [k=20]*"
+    assert text in table, "one seed has its standard error over images"
 
 
 def test_our_numbers_stand_beside_the_papers_with_the_difference(outputs: Path) -> None:
@@ -220,8 +228,7 @@ def test_pictures_of_a_run_are_drawn(outputs: Path) -> None:
             recognition=np.stack([density] * 6),
         )
     report = report_of(outputs)
-    runs = {str(run.folder.path): run for run in report.runs}
-    found = drawings(runs, report.scores, report.cells, report.compared)
+    found = drawings(report.runs, report.scores, report.cells, report.compared)
     made = [drawing.name for drawing in found]
     kinds = {"samples-k2": 1, "posteriors": 2, "reconstructions": 4, "weights": 4}
     assert {kind: sum(name.startswith(kind) for name in made) for kind in kinds} == kinds

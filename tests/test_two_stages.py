@@ -52,6 +52,28 @@ def test_a_child_trains_its_parent_first_and_starts_where_it_ended(tmp_path: Pat
     assert own["param_groups"][0]["eps"] == 5e-6
 
 
+def test_k_fac_goes_on_with_the_factors_and_momenta_of_the_first_stage_at_its_own_rate(
+    tmp_path: Path,
+) -> None:
+    kfac = {"name": "kfac", "passes": 1}
+    second = {**kfac, "learning_rate": 0.02, "end_rate": 1.0, "k_growth": [], "k_shares": []}
+    child = settings(tmp_path, optimizer=second, init_from={**PARENT, "optimizer": kfac})
+    parent = child.parent()
+    assert parent is not None
+    training.run(parent)
+    stored = checkpoint.load(prepare(parent).folder.checkpoint)["optimizer"]["state"]
+    trainer = training.new_trainer(prepare(child))
+    start_from(trainer, prepare(parent))
+    own = trainer.optimizer.state_dict()["state"]
+    assert own.keys() == stored.keys()
+    for number, state in stored.items():
+        for name, value in state.items():
+            assert torch.equal(own[number][name], value)
+    assert {"momentum", "output", "input_inverse"} <= stored[0].keys()
+    trainer.step()
+    assert {group["lr"] for group in trainer.optimizer.param_groups} == {0.02}
+
+
 def test_a_finished_parent_is_not_trained_again(tmp_path: Path) -> None:
     child = settings(tmp_path)
     parent = child.parent()
@@ -84,8 +106,9 @@ def test_a_parent_that_cannot_run_or_that_has_another_optimiser_is_refused(tmp_p
         validate(settings(tmp_path, init_from={**PARENT, "arch": other}))
     with pytest.raises(ConfigError, match="init_from.dataset is mnist"):
         validate(settings(tmp_path, init_from={**PARENT, "dataset": {"name": "mnist"}}))
-    with pytest.raises(ConfigError, match="optimizer"):
-        validate(settings(tmp_path, init_from={**PARENT, "optimizer": {"name": "original_code"}}))
+    message = "constant cannot carry on .* init_from.optimizer kfac; optimizers that can: kfac"
+    with pytest.raises(ConfigError, match=message):
+        validate(settings(tmp_path, init_from={**PARENT, "optimizer": {"name": "kfac"}}))
 
 
 def test_follow_ups_leave_complete_rows_and_are_done_once(tmp_path: Path) -> None:
@@ -98,6 +121,25 @@ def test_follow_ups_leave_complete_rows_and_are_done_once(tmp_path: Path) -> Non
     again = (folder / "eval.csv").stat().st_mtime_ns, (folder / "active_units.csv").stat()
     assert again[0] == written[0]
     assert again[1].st_mtime_ns == written[1].st_mtime_ns
+
+
+def test_the_check_of_active_units_is_forecast_done_once_and_kept(tmp_path: Path) -> None:
+    then = {"eval": [3], "active_units": True}
+    run = settings(tmp_path, init_from=None, then=then)
+    folder = training.run(run).folder
+    assert not (folder / "removal.csv").exists()
+    checked = settings(tmp_path, init_from=None, then={**then, "check_active_units": True})
+    assert prepare(checked).identity == prepare(run).identity
+    (before,) = forecasts([checked])
+    assert before.seconds > 0
+    training.run(checked)
+    row = pd.read_csv(folder / "removal.csv").iloc[0]
+    assert (row["k"], row["images"], row["run"]) == (5000, 400, folder.name)
+    assert row["difference"] == pytest.approx(row["nll_without_inactive"] - row["nll"])
+    written = (folder / "removal.csv").stat().st_mtime_ns
+    training.run(checked)
+    assert (folder / "removal.csv").stat().st_mtime_ns == written
+    assert forecasts([checked])[0].seconds == 0
 
 
 def test_a_forecast_names_each_run_once_with_its_state_and_costs(tmp_path: Path) -> None:

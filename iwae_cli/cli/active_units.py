@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from iwae_cli.cli.options import as_json, device, seed, split, trained_runs
+from iwae_cli.cli.options import as_json, device, results, seed, split, trained_runs
 from iwae_cli.cli.output import print_fields, print_json
 
 
@@ -28,6 +28,7 @@ from iwae_cli.cli.output import print_fields, print_json
     help="Draws per image for the layers above the first.",
 )
 @click.option("--check", is_flag=True, help="Also the NLL without the inactive units.")
+@results
 @seed
 @device
 @as_json
@@ -35,7 +36,7 @@ def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None
     r"""Count the units that vary with the image.
 
     A_u is the variance, over images, of the posterior mean of unit u. Writes all
-    A_u as CSV, and their histogram as PNG, into the run's folder.
+    A_u as CSV, and their histogram as PNG, into the run's folder, if there is one.
 
     \b
     Examples:
@@ -48,9 +49,10 @@ def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None
 
     results = [count(path, **options) for path in paths]
     for result in results:
-        result["plot"] = str(curves.write_activity_histogram(Path(result["csv"])))
+        if result["csv"]:
+            result["plot"] = str(curves.write_activity_histogram(Path(result["csv"])))
     if as_json:
         print_json(results)
     else:
         for result in results:
-            print_fields(result)
+            print_fields({key: value for key, value in result.items() if value is not None})

@@ -11,7 +11,7 @@ from iwae_cli.cli.options import (
     counts,
     data_file,
     device,
-    output,
+    results,
     seed,
     split,
     trained_runs,
@@ -45,7 +45,7 @@ SPARE = ("images_per_second", "negative_elbo", "bound_kind", "bias", "share_ess_
     help="Of matrix products.",
 )
 @data_file
-@output(".csv", "with --data: scores_FILE.csv")
+@results
 @seed
 @device
 @as_json
@@ -60,7 +60,8 @@ def evaluate(
 
     Rows that eval.csv of the run already has are not computed again. The column
     'bound' says what the estimate of log p(x) is in expectation: a lower or an
-    upper bound, or neither.
+    upper bound, or neither. A checkpoint outside a run folder, as `iwae export`
+    makes it, leaves no file unless --output says where.
 
     \b
     Examples:
@@ -76,13 +77,11 @@ def evaluate(
     if data:
         print_results([scored(path, data, output, options) for path in paths], as_json=as_json)
         return
-    if output:
-        raise UsageError("--output is for the scores of --data; eval.csv is in the run's folder")
     from iwae_cli.evaluation.evaluate import evaluate as estimate
 
     rows: list[Row] = []
     for path in paths:
-        new = estimate(path, **options)
+        new = estimate(path, output=output, **options)
         rows += new
         if not as_json:
             print_table(new, EVALUATED, title=str(new[0]["run"]), spare=SPARE)

@@ -34,8 +34,8 @@ def gradients(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  
 
     One minibatch is binarised once; the trained model's gradient on it is drawn
     again and again with other noise, for each estimator and k. Writes
-    gradients.csv and plots/gradients.png into the run's folder, a row for each
-    k, estimator and network.
+    gradients.csv and plots/gradients.png into the run's folder, if there is one, a
+    row for each k, estimator and network.
 
     \b
     |mean|    length of the expected gradient
@@ -59,10 +59,12 @@ def gradients(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  
     for path in paths:
         new = measure(path, **options)
         folder, _ = run_folder_of(path)
-        plot = write_gradient_plot(folder.gradients)
         rows += new
         if not as_json:
             print_table(new, GRADIENTS, title=str(new[0]["run"]))
-            print_fields({"csv": str(folder.gradients), "plot": str(plot)})
+        if folder.saved:
+            plot = write_gradient_plot(folder.gradients)
+            if not as_json:
+                print_fields({"csv": str(folder.gradients), "plot": str(plot)})
     if as_json:
         print_json(rows)

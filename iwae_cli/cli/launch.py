@@ -87,6 +87,42 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: str | None = N
     return Plan(points, sweep)
 
 
+def plans(
+    sweeps: Sequence[Sequence[str]], *, multirun: bool, config_dir: str | None = None
+) -> list[Plan]:
+    """Return the plan of each of several sweeps; see `plan`."""
+    return [plan(sweep, multirun=multirun, config_dir=config_dir) for sweep in sweeps]
+
+
+def launch_all(
+    sweeps: Sequence[Sequence[str]], *, multirun: bool, config_dir: str | None = None
+) -> Launched:
+    """Carry out sweeps one after another, once all of them have been checked; see `launch`.
+
+    Of several, one that fails is recorded and the others go on.
+
+    Raises:
+        IwaeError: A fault found before anything started, the failure of the only one, or Stopped.
+    """
+    if len(sweeps) == 1:
+        return launch(sweeps[0], multirun=multirun, config_dir=config_dir)
+    plans(sweeps, multirun=multirun, config_dir=config_dir)
+    done = Launched([], [])
+    for number, sweep in enumerate(sweeps, start=1):
+        name = " ".join(sweep)
+        log.info("sweep %d of %d: %s", number, len(sweeps), name)
+        try:
+            one = launch(sweep, multirun=multirun, config_dir=config_dir)
+        except Stopped:
+            raise
+        except IwaeError as error:
+            log.error("failed: %s", error)
+            one = Launched([], [f"[{name}] {error}"])
+        done.results.extend(one.results)
+        done.failures.extend(one.failures)
+    return done
+
+
 def launch(overrides: Sequence[str], *, multirun: bool, config_dir: str | None = None) -> Launched:
     """Carry out every run that the overrides ask for, once all of them have been checked.
 

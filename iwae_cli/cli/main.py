@@ -6,6 +6,7 @@ from iwae_cli.cli.active_units import active_units
 from iwae_cli.cli.data import data
 from iwae_cli.cli.encode import encode
 from iwae_cli.cli.evaluate import evaluate
+from iwae_cli.cli.export import export
 from iwae_cli.cli.gradients import gradients
 from iwae_cli.cli.group import Commands
 from iwae_cli.cli.output import log_to_stderr
@@ -16,7 +17,7 @@ from iwae_cli.cli.train import train
 from iwae_cli.core import runtime
 from iwae_cli.core.version import __version__
 
-COMMANDS = (train, evaluate, active_units, data, gradients, sample, encode, report, runs)
+COMMANDS = (train, evaluate, active_units, data, gradients, sample, encode, export, report, runs)
 
 
 @click.group(

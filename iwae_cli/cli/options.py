@@ -35,7 +35,8 @@ def trained_runs(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def with_paths(runs: tuple[Path, ...], checkpoint: tuple[Path, ...], **options: Any) -> Any:  # noqa: ANN401  (as click parses them)
         paths = [path for given in (*runs, *checkpoint) for path in matching(given)]
-        if options.get("output") and len(paths) > 1:
+        file = options.get("output")
+        if file and file.suffix and len(paths) > 1:
             raise UsageError(f"--output names one file, but there are {len(paths)} runs")
         return command(paths=paths or [newest()], **options)
 
@@ -113,6 +114,12 @@ def output(suffix: str, default: str) -> Callable[[Callable[..., Any]], Callable
     )
 
 
+results = click.option(
+    "--output",
+    type=FOLDER,
+    help="Write results to OUTPUT/<run>.  [default: the run's folder; without one they are "
+    "printed only]",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 data_file = click.option(
     "--data",

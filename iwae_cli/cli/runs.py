@@ -10,7 +10,7 @@ from iwae_cli.cli.options import as_json, folder_to_read
 from iwae_cli.cli.output import fail_if_unreadable, print_json, print_table
 
 if TYPE_CHECKING:
-    from iwae_cli.reports.read_runs import RunRecord
+    from iwae_cli.reports.run_record import RunRecord
 
 
 LISTED = {"run": "run", "state": "state", "data": "data", "objective": "objective", "k": "k"}

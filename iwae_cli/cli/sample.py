@@ -46,9 +46,9 @@ def sample(
 
     results = []
     for path in paths:
-        images = draw(path, count=count, seed=seed, device=device)
         folder, _ = run_folder_of(path)
-        file = output or folder.plots / "samples.png"
+        file = output or folder.file("plots/samples.png")
+        images = draw(path, count=count, seed=seed, device=device)
         with writing(file):
             save_png(image_grid(images), file)
         run = folder.path.resolve().name

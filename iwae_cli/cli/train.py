@@ -46,6 +46,7 @@ def train(
     r"""Train a model; the same command again resumes it.
 
     OVERRIDES are key=value pairs over conf/config.yaml; --cfg job shows all keys.
+    profile=NAME stands for the sweeps in conf/profile/NAME.yaml, one after another.
 
     \b
     Examples:
@@ -54,6 +55,7 @@ def train(
       iwae train 'arch.latents=[20]' 'arch.hidden=[[100,100]]' device=cpu
       iwae train -m k=1,5,50 arch=one_layer,two_layer
       iwae train --dry-run experiment=table1
+      iwae train profile=fast
       iwae train dataset=arrays dataset.train=mine.npz
       iwae train --cfg job optimizer=fast
     """
@@ -61,18 +63,22 @@ def train(
         raise UsageError("--resolve needs --cfg job, hydra or all")
     if sum(map(bool, (multirun or dry_run, cfg, info))) > 1:
         raise UsageError("only one of --multirun or --dry-run, --cfg and --info can be given")
-    from iwae_cli.cli import compose, launch
+    from iwae_cli.cli import compose, launch, profiles
 
+    sweeps = profiles.sweeps_of(overrides, config_dir=config_dir)
     if cfg or info:
-        compose.show(overrides, cfg=cfg, resolve=resolve, info=info, config_dir=config_dir)
+        if len(sweeps) > 1:
+            raise UsageError("a profile is several sweeps: name what is in it, not the profile")
+        compose.show(sweeps[0], cfg=cfg, resolve=resolve, info=info, config_dir=config_dir)
         return
     if dry_run:
         from iwae_cli.training.dry_run import forecasts
 
-        points = launch.plan(overrides, multirun=multirun, config_dir=config_dir).points
+        plans = launch.plans(sweeps, multirun=multirun, config_dir=config_dir)
+        points = [point for plan in plans for point in plan.points]
         print_forecasts(forecasts(point.config for point in points), as_json=as_json)
         return
-    done = launch.launch(overrides, multirun=multirun, config_dir=config_dir)
+    done = launch.launch_all(sweeps, multirun=multirun, config_dir=config_dir)
     if as_json:
         print_json(done.results)
     elif done.results:

@@ -87,11 +87,13 @@ class Then:
     Attributes:
         eval: Numbers of samples k of the test NLLs; none if empty.
         active_units: Whether active units are counted.
+        check_active_units: Whether the test NLL without the inactive ones is estimated too.
         pictures: Whether samples, reconstructions and weights are kept as pictures.npz.
     """
 
     eval: list[int] = field(default_factory=list)
     active_units: bool = False
+    check_active_units: bool = False
     pictures: bool = True
 
     def __post_init__(self) -> None:

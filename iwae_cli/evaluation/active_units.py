@@ -24,6 +24,7 @@ from iwae_cli.runs.eval_csv import key_of
 
 Definition = Literal["paper", "original-code"]
 ORIGINAL_IMAGES = 500
+CHECK_K = 5000
 BATCH = 100
 
 
@@ -111,15 +112,16 @@ def active_units(
     definition: Definition = "paper",
     samples: int = 100,
     check: bool = False,
-    k: int = 5000,
+    k: int = CHECK_K,
     limit: int | None = None,
     seed: int = 0,
     device: str = "auto",
+    output: Path | None = None,
 ) -> dict[str, Any]:
     """Return the number of active units of each stochastic layer; write all variances.
 
     A unit is active if A_u = Var_x(E_q[u | x]) exceeds the threshold (Burda et al. 2015, section
-    5.3); `active_units.csv` gets A_u of every unit.
+    5.3); `active_units.csv` gets A_u of every unit, `removal.csv` what the check came to.
 
     Args:
         path: A run folder or a checkpoint file.
@@ -133,6 +135,7 @@ def active_units(
         limit: Test images of that check; None for all.
         seed: Of binarisation and noise.
         device: `auto`, `cpu`, `cuda` or `mps`.
+        output: Where to make a folder of the run's name for the results, in place of its own.
 
     Raises:
         ConfigError: An option out of range.
@@ -143,7 +146,7 @@ def active_units(
         raise ConfigError(config.unknown("definition", definition, get_args(Definition)))
     if not 1 <= samples <= BLOCK:
         raise ConfigError(f"samples must be in 1..{BLOCK}, got {samples}")
-    run = TrainedRun(path, device=device)
+    run = TrainedRun(path, device=device, output=output)
     if definition == "original-code":
         split, images, samples = "train", run.images("train", ORIGINAL_IMAGES), 1
     else:
@@ -169,12 +172,14 @@ def active_units(
         **settings,
         "active": "+".join(map(str, counts)),
         "layers": counts,
-        "csv": str(run.folder.active_units),
+        "csv": str(run.folder.active_units) if run.folder.saved else None,
         "check": None,
     }
     if check:
         kept = [torch.nonzero(a > threshold).flatten() for a in layers]
-        result["check"] = check_removal(run, kept, k=k, limit=limit, seed=seed)
+        found = result["check"] = check_removal(run, kept, k=k, limit=limit, seed=seed)
+        units = {"active": result["active"], "threshold": threshold, "definition": definition}
+        run.folder.write_removal({**run.provenance(), "seed": seed, **units, **found})
     return result
 
 

@@ -23,7 +23,7 @@ from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.loading import model_of
 from iwae_cli.objectives.importance import effective_sample_size, normalised_weights
 from iwae_cli.runs import checkpoint
-from iwae_cli.runs.folder import run_folder_of
+from iwae_cli.runs.folder import RunFolder, run_folder_of
 
 Array = NDArray[np.floating[Any]]
 
@@ -163,8 +163,8 @@ def encode(
         seed: Of binarisation, noise and choice.
         device: `auto`, `cpu`, `cuda` or `mps`.
         data: A file of images in place of a split, see `data.array_files`.
-        output: The file; None for `encoding_<split>.npz` in the run's folder, with the stem of
-            `data` in place of the split.
+        output: The file; None for `encoding_<split>.npz` in the run's folder, where there is one,
+            with the stem of `data` in place of the split.
 
     Raises:
         ConfigError: A number below 1, an unknown split or device.
@@ -177,7 +177,7 @@ def encode(
             raise ConfigError(f"{name} must be at least 1, got {value}")
     run = ModelWithImages.of(path, split=split, data=data, device=device)
     images = run.images[:limit]
-    file = output or run.folder / f"encoding_{Path(data).stem if data else split}.npz"
+    file = output or run.folder.file(f"encoding_{Path(data).stem if data else split}.npz")
     with writing(file):  # before the work, not after it
         file.parent.mkdir(parents=True, exist_ok=True)
     encoded = encode_images(
@@ -208,14 +208,14 @@ class ModelWithImages:
         model: On its device.
         images: In [0, 1], [N, D].
         dynamic: Whether they are to be binarised.
-        folder: Of the run.
+        folder: Of the run, or what stands for one.
         about: Which model and images they are.
     """
 
     model: IWAE
     images: Images
     dynamic: bool
-    folder: Path
+    folder: RunFolder
     about: dict[str, Any]
 
     @classmethod
@@ -226,10 +226,10 @@ class ModelWithImages:
         if data is None:
             run = TrainedRun(path, device=device)
             about = {**run.provenance(), "split": split}
-            return cls(run.model, run.images(split), run.dynamic, run.folder.path, about)
+            return cls(run.model, run.images(split), run.dynamic, run.folder, about)
         folder, file = run_folder_of(path)
         content = checkpoint.load(file)
         model = model_of(content, file).to(device_of(device))
         images = pixels.rows(read_images(str(data)), model.data_dim, str(data))
-        about = {"run": folder.path.name, "passes": content["training"]["pass_index"]}
-        return cls(model, images, True, folder.path, {**about, "data": str(data)})
+        about = {"run": folder.path.stem, "passes": content["training"]["pass_index"]}
+        return cls(model, images, True, folder, {**about, "data": str(data)})

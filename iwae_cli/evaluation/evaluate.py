@@ -1,6 +1,7 @@
 """The test NLL of a trained run: its rows of eval.csv."""
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,11 +30,13 @@ def evaluate(
     estimator: str = "L_k",
     precision: str = "float32",
     device: str = "auto",
+    output: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Return one row of eval.csv for each k: the NLL by L_k with its errors, nats per image.
 
     Rows that the run folder holds already are read, not computed again. New ones are written to
-    `eval.csv`, and each image's log p-hat to `per_image.npz`.
+    `eval.csv`, and each image's log p-hat to `per_image.npz`; nothing is where the checkpoint is
+    outside a run folder and no `output` is named.
 
     Args:
         path: A run folder or a checkpoint file.
@@ -45,6 +48,7 @@ def evaluate(
             what its expectation is to log p(x): a lower or upper bound, or neither.
         precision: Of the matrix products: `float32`, `bfloat16` or `auto`.
         device: `auto`, `cpu`, `cuda` or `mps`.
+        output: Where to make a folder of the run's name for the results, in place of its own.
 
     Raises:
         ConfigError: A k below 1 or not allowed by the estimator, an unknown split or device.
@@ -53,7 +57,7 @@ def evaluate(
     """
     chosen = find_named("estimator", estimator, ESTIMATORS)
     check_k([chosen], k)
-    run = TrainedRun(path, device=device, precision=precision)
+    run = TrainedRun(path, device=device, precision=precision, output=output)
     return evaluate_run(run, k=k, split=split, limit=limit, seed=seed, estimator=chosen)
 
 
@@ -100,6 +104,7 @@ def evaluate_run(
             "bound_kind": estimator.objective.kind,
             "device": device_name(run.device),
             "threads": torch.get_num_threads(),
+            "evaluated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         new = {
             e.k: {**run.provenance(), **asdict(keys[e.k]), **e.summary(), **about} for e in found

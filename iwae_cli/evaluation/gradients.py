@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from scipy import stats
 from torch import Tensor
 
-from iwae_cli.core.atomic_write import write_table
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.core.progress import ProgressReport
 from iwae_cli.core.seeding import derived_seed
@@ -242,5 +240,5 @@ def gradients(
     about = {**run.provenance(), "split": split, "images": len(x), "seed": seed}
     about["device"] = device_name(run.device)
     rows = [{**about, **row} for row in rows]
-    write_table(run.folder.gradients, pd.DataFrame(rows))
+    run.folder.write_gradients(rows)
     return rows

@@ -35,7 +35,7 @@ def score(
         limit: Use the first so many images alone.
         seed: Of binarisation and noise.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        output: The file; None for `scores_<stem of data>.csv` in the run's folder.
+        output: The folder for `scores_<stem of data>.csv`; None for the run's, where there is one.
 
     Raises:
         ConfigError: A k below 1.
@@ -48,7 +48,8 @@ def score(
     model = TrainedModel(path, device=device)
     images = model.rows(read_images(str(data)))[:limit]
     folder, _ = run_folder_of(path)
-    file = output or folder.path / f"scores_{Path(data).stem}.csv"
+    name = f"scores_{Path(data).stem}.csv"
+    file = output / name if output else folder.file(name)
     with writing(file):  # before the work, not after it
         file.parent.mkdir(parents=True, exist_ok=True)
     found = model.log_likelihood(images, k=k, seed=seed)
@@ -59,4 +60,4 @@ def score(
     row = found.summary()
     names = ("k", "images", "nll", "se_images", "se_mc", "images_per_second")
     about = {name: row[name] for name in names}
-    return {"run": folder.path.resolve().name, "data": str(data), **about, "file": str(file)}
+    return {"run": folder.path.resolve().stem, "data": str(data), **about, "file": str(file)}

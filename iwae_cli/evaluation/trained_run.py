@@ -1,6 +1,7 @@
 """A trained run: the model of its checkpoint, the data it was trained on, its folder."""
 
 import logging
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from iwae_cli.data import registry
 from iwae_cli.data.dataset import SPLITS, Dataset, Split
 from iwae_cli.models.loading import model_of
 from iwae_cli.runs import checkpoint
-from iwae_cli.runs.folder import run_folder_of
+from iwae_cli.runs.folder import RunFolder, run_folder_of, run_name
 
 log = logging.getLogger("iwae")
 
@@ -26,6 +27,8 @@ class TrainedRun:
         device: `auto`, `cpu`, `cuda` or `mps`.
         precision: Of the matrix products, whatever the model was trained in; `auto` is what is
             fast on the device.
+        output: Where to make a folder of the run's name for results; None for the run's own
+            folder, or nowhere where the checkpoint is outside of one.
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or foreign.
@@ -33,7 +36,12 @@ class TrainedRun:
     """
 
     def __init__(
-        self, path: str | Path, *, device: str = "auto", precision: str = "float32"
+        self,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        precision: str = "float32",
+        output: Path | None = None,
     ) -> None:
         self.folder, file = run_folder_of(path)
         self.content = checkpoint.load(file)
@@ -48,6 +56,24 @@ class TrainedRun:
                 f"{file} was trained on other data than '{self.dataset.name}' now holds (content "
                 f"{trained_on[:8]}, found {self.dataset.content_hash[:8]}); bring the same files"
             )
+        if output:
+            self.folder = RunFolder(output / self.name)
+            self.folder.path.mkdir(parents=True, exist_ok=True)
+
+    @cached_property
+    def name(self) -> str:
+        """The run's name, whatever the checkpoint file is called."""
+        if self.folder.saved:
+            return self.folder.path.name
+        settings = self.content["config"]
+        return run_name(
+            dataset=self.dataset.name,
+            arch=settings["arch"]["name"],
+            objective=settings["objective"]["name"],
+            k=settings["k"],
+            seed=settings["seed"],
+            identity=self.content["identity"],
+        )
 
     @property
     def dynamic(self) -> bool:
@@ -73,7 +99,7 @@ class TrainedRun:
         """Return the columns of a result that say which model and data it belongs to."""
         training = self.content["training"]
         return {
-            "run": self.folder.path.name,
+            "run": self.name,
             "passes": training["pass_index"],
             "steps": training["steps"],
             "data": self.dataset.label,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from iwae_cli.reports.claims import TITLE as CLAIMS_TITLE
 from iwae_cli.reports.run_tables import PREFERRED_K
 
 TITLES = {
@@ -14,10 +15,13 @@ TITLES = {
 }
 NOTE = (
     f"Nats per image by L_{PREFERRED_K} on all test images unless a cell names another k; mean ± "
-    "standard deviation over seeds; active units of each layer in brackets. Difference: ours "
-    "minus the paper's. *: VAE and IWAE with k = 1 are one model, trained once."
+    "standard deviation over n seeds or, where no n stands, one seed ± standard error over images; "
+    "active units of each layer in brackets. Difference: ours minus the paper's. *: VAE and IWAE "
+    "with k = 1 are one model, trained once."
 )
 NOTHING = "–"
+CLAIM_COLUMNS = {"data": "data", "protocol": "protocol", "architecture": "latents"}
+CLAIM_COLUMNS |= {"model": "model", "paper": "paper", "ours": "ours", "holds": "holds"}
 
 
 def laid_out(number: int, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -78,7 +82,10 @@ def our_text(cell: Mapping[str, Any]) -> str:
     """Return our result as the tables show it."""
     if not cell["seeds"]:
         return NOTHING
-    spread = f" ± {cell['sd']:.2f}" if cell["sd"] == cell["sd"] else ""
+    if cell["seeds"] > 1:
+        spread = f" ± {cell['sd']:.2f}, n={cell['seeds']}"
+    else:
+        spread = f" ± {cell['se_images']:.2f}" if cell["se_images"] == cell["se_images"] else ""
     text = nll_text(cell["nll"], cell["active"], spread)
     if cell["eval_k"] != str(PREFERRED_K):
         text += f" [k={cell['eval_k']}]"
@@ -125,12 +132,43 @@ def markdown(number: int, tables: Mapping[str, pd.DataFrame]) -> str:
 
 
 def latex(number: int, tables: Mapping[str, pd.DataFrame]) -> str:
-    """Return the layouts of one table as LaTeX, for the packages booktabs and multirow."""
-    parts = []
-    for protocol, table in tables.items():
-        caption = title(number, "", protocol).partition(": ")[2]
-        style = table.style.format(escape="latex")
-        style = style.format_index(escape="latex", axis=0).format_index(escape="latex", axis=1)
-        options = {"hrules": True, "multicol_align": "c", "position": "htbp"}
-        parts.append(style.to_latex(caption=caption.replace("_", r"\_"), **options))
-    return "\n".join(parts)
+    """Return the layouts of one table as LaTeX, one for each data set, for booktabs, multirow."""
+    return "\n".join(
+        as_latex(part, title(number, data, protocol).partition(": ")[2])
+        for protocol, table in tables.items()
+        for data, part in by_data(number, table).items()
+    )
+
+
+def as_latex(table: pd.DataFrame, caption: str, *, index: bool = True) -> str:
+    """Return one table as LaTeX."""
+    style = table.style.format(escape="latex")
+    style = style.format_index(escape="latex", axis=0).format_index(escape="latex", axis=1)
+    if not index:
+        style = style.hide(axis="index")
+    options = {"hrules": True, "multicol_align": "c", "position": "htbp"}
+    return str(style.to_latex(caption=caption.replace("_", r"\_"), **options))
+
+
+def claims_shown(claims: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the rows of each claim as they are shown, by the claim and what is compared."""
+    return {
+        f"{text} ({compared})": own[list(CLAIM_COLUMNS)]
+        .rename(columns=CLAIM_COLUMNS)
+        .replace("", NOTHING)
+        for (text, compared), own in claims.groupby(["claim", "compared"], sort=False)
+    }
+
+
+def claims_markdown(claims: pd.DataFrame) -> str:
+    """Return the claims as a Markdown file, a table each."""
+    parts = [f"# {CLAIMS_TITLE}"]
+    for claim, table in claims_shown(claims).items():
+        parts += [claim, table.to_markdown(index=False, disable_numparse=True)]
+    return "\n\n".join(parts) + "\n"
+
+
+def claims_latex(claims: pd.DataFrame) -> str:
+    """Return the claims as LaTeX, a table each."""
+    shown = claims_shown(claims)
+    return "\n".join(as_latex(table, claim, index=False) for claim, table in shown.items())

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from iwae_cli.reports.read_runs import RunRecord
-from iwae_cli.reports.run_tables import identity_keys
+from iwae_cli.reports.naming import identity_keys
+from iwae_cli.reports.run_record import RunRecord
 
 
 def differing_keys(runs: Sequence[RunRecord]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from iwae_cli.reports.read_runs import RunRecord
+from iwae_cli.reports.run_record import RunRecord
 from iwae_cli.reports.run_tables import active_name
 from iwae_cli.runs.eval_csv import by_l_k
 

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from iwae_cli.reports.published import objective_order
-from iwae_cli.reports.read_runs import RunRecord
-from iwae_cli.reports.run_tables import (
+from iwae_cli.reports.naming import (
     architecture_name,
     data_names,
     data_of,
@@ -18,6 +16,8 @@ from iwae_cli.reports.run_tables import (
     objective_name,
     protocol_names,
 )
+from iwae_cli.reports.published import objective_order
+from iwae_cli.reports.run_record import RunRecord
 from iwae_cli.runs.eval_csv import ArrayKey, array_key
 
 COLUMNS = ["data", "protocol", "architecture", "k", "seed", "baseline", "objective", "gain"]

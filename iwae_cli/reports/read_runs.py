@@ -8,26 +8,23 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from iwae_cli.core.config import FORMAT_VERSION
 from iwae_cli.core.errors import ReportError
+from iwae_cli.reports.run_record import Arrays, RunRecord
 from iwae_cli.runs.eval_csv import COLUMNS, with_later_columns
 from iwae_cli.runs.folder import RunFolder
-from iwae_cli.runs.state import State, state_of
-
-Arrays = Mapping[str, NDArray[Any]]
 
 METRICS = ("pass", "k", "learning_rate", "train_bound", "valid_bound", "seconds")
+REMOVAL = ("passes", "seed", "threshold", "k", "images", "nll", "difference", "se_difference")
 ACTIVE_UNITS = ("layer", "unit", "variance", "active", "passes", "threshold", "definition")
 TEXT = ("split", "estimator", "definition", "run", "data", "binarization", "device")
 NODES = ("arch", "dataset", "objective", "optimizer")
@@ -38,45 +35,6 @@ class Unreadable(NamedTuple):
 
     path: Path
     reason: str
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """What a run folder holds; tables and mappings are empty where there is no such file."""
-
-    folder: RunFolder
-    config: Mapping[str, Any]
-    environment: Mapping[str, Any]
-    metrics: pd.DataFrame
-    evaluations: pd.DataFrame
-    active_units: pd.DataFrame
-    per_image: Arrays
-    pictures: Arrays
-
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.folder.path.name
-
-    @property
-    def passes(self) -> int:
-        """Passes that metrics.csv has."""
-        return int(self.metrics["pass"].iloc[-1]) if len(self.metrics) else 0
-
-    @property
-    def total_passes(self) -> int | None:
-        """Passes of the whole schedule, if the files tell."""
-        if "total_passes" in self.environment:
-            return int(self.environment["total_passes"])
-        schedule = self.config["optimizer"]  # a run older than that field
-        if "stages" in schedule:
-            return int(3 ** schedule["stages"] - 1) // 2
-        return int(schedule["passes"]) if "passes" in schedule else None
-
-    @cached_property
-    def state(self) -> State:
-        """Finished, interrupted, failed or running, when first asked."""
-        return state_of(self.folder, passes=self.passes, total=self.total_passes)
 
 
 @dataclass
@@ -129,6 +87,7 @@ class RunReader:
             metrics=self._csv(folder.metrics, METRICS),
             evaluations=with_later_columns(self._csv(folder.evaluations, COLUMNS)),
             active_units=self._csv(folder.active_units, ACTIVE_UNITS),
+            removal=self._csv(folder.removal, REMOVAL),
             per_image=self._npz(folder.per_image),
             pictures=self._npz(path / "pictures.npz"),
         )

@@ -1,4 +1,4 @@
-"""A report: every run below a folder turned into tables, figures and a page."""
+"""A report: runs of folders and tables turned into tables, figures and a page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,13 @@ from iwae_cli.core.atomic_write import write_atomically
 from iwae_cli.core.errors import ReportError
 from iwae_cli.core.version import __version__
 from iwae_cli.reports import formatting, objective_comparison, page, paired_differences
+from iwae_cli.reports.claims import claims_table
+from iwae_cli.reports.collect import collect
 from iwae_cli.reports.figures.catalogue import drawings
 from iwae_cli.reports.figures.style import pdf, png
 from iwae_cli.reports.paper_tables import TABLES, cells_of, missing
-from iwae_cli.reports.read_runs import RunRecord, Unreadable, read_runs
+from iwae_cli.reports.read_runs import Unreadable
+from iwae_cli.reports.run_record import RunRecord
 from iwae_cli.reports.run_tables import runs_table, scores_table
 
 # Columns of the page's list of runs: key and heading
@@ -42,7 +45,7 @@ RUN_COLUMNS = {
 
 @dataclass(frozen=True)
 class Report:
-    """What the runs below a folder came to.
+    """What runs came to.
 
     Attributes:
         runs: All that could be read.
@@ -51,7 +54,9 @@ class Report:
         layouts: The tables as in the paper, by protocol, as `formatting.laid_out` makes them.
         differences: `paired_differences.paired_differences`.
         compared: `objective_comparison.comparison_table`.
+        claims: `claims.claims_table`.
         missing: A line for each group of cells without a number.
+        duplicates: A line for each run with an evaluation that several sources have.
         unreadable: Files that were left out.
     """
 
@@ -61,20 +66,26 @@ class Report:
     layouts: Mapping[int, Mapping[str, pd.DataFrame]]
     differences: pd.DataFrame
     compared: pd.DataFrame
+    claims: pd.DataFrame
     missing: Sequence[str]
+    duplicates: Sequence[str]
     unreadable: Sequence[Unreadable]
 
 
-def report_of(folder: Path) -> Report:
-    """Return the report of every run in or below a folder; nothing is written.
+def report_of(*sources: Path) -> Report:
+    """Return the report of every run in or below folders, and in runs.csv files of reports.
+
+    Nothing is written.
 
     Raises:
         ReportError: There is no run that can be read.
     """
-    runs, unreadable = read_runs(folder, arrays=True)
+    collection = collect(sources, arrays=True)
+    runs = collection.runs
     if not runs:
-        reasons = "; ".join(f"{path}: {reason}" for path, reason in unreadable)
-        raise ReportError(f"no run in or below {folder} could be read: {reasons}")
+        places = ", ".join(map(str, sources))
+        reasons = "; ".join(f"{path}: {reason}" for path, reason in collection.unreadable)
+        raise ReportError(f"no run in or below {places} could be read: {reasons}")
     scores = scores_table(runs)
     cells = {number: cells_of(number, scores) for number in TABLES}
     paired = paired_differences.paired_differences(runs)
@@ -85,8 +96,10 @@ def report_of(folder: Path) -> Report:
         layouts={number: formatting.laid_out(number, cells[number]) for number in TABLES},
         differences=paired,
         compared=objective_comparison.comparison_table(runs, paired),
+        claims=claims_table(runs, scores, cells),
         missing=[line for number in TABLES for line in missing(number, cells[number])],
-        unreadable=unreadable,
+        duplicates=collection.duplicates,
+        unreadable=collection.unreadable,
     )
 
 
@@ -96,8 +109,7 @@ def write(report: Report, output: Path) -> list[Path]:
     (output / "figures").mkdir(parents=True, exist_ok=True)
     for name, text in texts(report):
         files.append(written(output / name, text.encode()))
-    by_folder = {str(run.folder.path): run for run in report.runs}
-    for drawing in drawings(by_folder, report.scores, report.cells, report.compared):
+    for drawing in drawings(report.runs, report.scores, report.cells, report.compared):
         path = output / "figures" / drawing.name
         image = png(drawing.figure)
         files.append(written(path.with_name(f"{path.name}.png"), image))
@@ -122,6 +134,10 @@ def texts(report: Report) -> Iterator[tuple[str, str]]:
     if len(report.compared):
         yield "objectives.csv", report.compared.to_csv(index=False)
         yield "objectives.md", report.compared.to_markdown(index=False) + "\n"
+    if len(report.claims):
+        yield "claims.csv", report.claims.to_csv(index=False)
+        yield "claims.md", formatting.claims_markdown(report.claims)
+        yield "claims.tex", formatting.claims_latex(report.claims)
     for number in TABLES:
         yield f"table{number}.csv", report.cells[number].to_csv(index=False)
         yield f"table{number}.md", formatting.markdown(number, report.layouts[number])
@@ -136,6 +152,8 @@ def page_of(report: Report, pictures: Sequence[page.Picture]) -> page.Page:
             for data, part in formatting.by_data(number, table).items():
                 title = formatting.title(number, data, protocol)
                 tables.append(page.table_of(title, formatting.flat(part)))
+    for claim, own in formatting.claims_shown(report.claims).items():
+        tables.append(page.table_of(f"Claim: {claim}", own))
     if len(report.compared):
         tables.append(
             page.table_of(objective_comparison.TITLE, report.compared.drop(columns="run"))
@@ -156,7 +174,7 @@ def page_of(report: Report, pictures: Sequence[page.Picture]) -> page.Page:
         lead=f"{len(report.runs)} runs, read by iwae {__version__}. A click on a heading sorts.",
         tables=tables,
         note=formatting.NOTE,
-        missing=report.missing,
+        missing=[*report.missing, *report.duplicates],
         unreadable=[f"{path}: {reason}" for path, reason in report.unreadable],
         pictures=pictures,
     )

@@ -1,102 +1,24 @@
 """Runs as tables: one row a run and evaluation, and the evaluation that stands for each run."""
 
-import json
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from iwae_cli.core.config import Arch, Config
-from iwae_cli.reports import published
-from iwae_cli.reports.read_runs import RunRecord
+from iwae_cli.reports.naming import (
+    architecture_name,
+    data_names,
+    data_of,
+    flattened,
+    identity_keys,
+    objective_name,
+    protocol_names,
+)
+from iwae_cli.reports.run_record import RunRecord
 from iwae_cli.runs.eval_csv import by_l_k
 
-# What two runs may differ in and still stand in one table; all else is the protocol.
-TABLE_KEYS = ("objective.", "arch.latents", "arch.hidden", "dataset.", "init_from")
 PREFERRED_K = 5000
-
-
-def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested mapping with dotted keys; lists become JSON."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flattened(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = json.dumps(value) if isinstance(value, list) else value
-    return flat
-
-
-def identity_keys(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the flattened keys of a config, and of its parents, that change the parameters."""
-    skipped = {f.name for f in fields(Config) if f.metadata.get("identity") is False}
-    unnamed = {f.name for f in fields(Arch) if f.metadata.get("identity") is False}
-    own = {key: node for key, node in config.items() if key not in skipped and node is not None}
-    own["arch"] = {key: value for key, value in config["arch"].items() if key not in unnamed}
-    if config.get("init_from"):
-        own["init_from"] = identity_keys(config["init_from"])
-    return flattened(own)
-
-
-def protocol_keys(run: RunRecord) -> dict[str, Any]:
-    """Return the keys of a run's config that say how it was trained, whatever the table's cell."""
-    flat = identity_keys(run.config)
-    return {
-        key: value
-        for key, value in flat.items()
-        if key not in ("k", "seed") and not key.startswith(TABLE_KEYS)
-    }
-
-
-def protocol_names(runs: Sequence[RunRecord]) -> list[str]:
-    """Return a name of each run's protocol: optimiser and passes, and what else tells it apart."""
-    keys = [{**protocol_keys(run), "passes": run.total_passes} for run in runs]
-    short = [f"{k['optimizer.name']}, {k['passes']} passes" for k in keys]
-    names = []
-    for own, name in zip(keys, short, strict=True):
-        rivals = [other for other, same in zip(keys, short, strict=True) if same == name]
-        telling = sorted(
-            key
-            for key, value in own.items()
-            if any(other.get(key, value) != value for other in rivals)
-        )
-        names.append(", ".join([name, *(f"{key}={own[key]}" for key in telling)]))
-    return names
-
-
-def data_names(runs: Sequence[RunRecord]) -> list[str]:
-    """Return what each run's data are called, with the hash where one name stands for several."""
-    found = {(data_of(run)["label"], data_of(run)["hash"]) for run in runs}
-    versions = Counter(label for label, _ in found)
-    names = []
-    for run in runs:
-        label, digest = data_of(run)["label"], data_of(run)["hash"]
-        names.append(f"{label} ({str(digest)[:8]})" if versions[label] > 1 else label)
-    return names
-
-
-def data_of(run: RunRecord) -> dict[str, Any]:
-    """Return label, hash and numbers of images of a run's data."""
-    return {"images": {}, **run.environment["data"]}
-
-
-def objective_name(objective: Mapping[str, Any]) -> str:
-    """Return an objective with its parameters, such as `vae` or `ciwae(beta=0.5)`."""
-    given = {k: v for k, v in objective.items() if k != "name" and v is not None}
-    options = ",".join(f"{key}={value}" for key, value in given.items())
-    return f"{objective['name']}({options})" if options else str(objective["name"])
-
-
-def architecture_name(arch: Mapping[str, Any]) -> str:
-    """Return the sizes of the stochastic layers, such as `100+50`; the hidden ones unless usual."""
-    latents, hidden = arch["latents"], arch.get("hidden", [])
-    name = "+".join(map(str, latents))
-    if (latents, hidden) == published.ARCHITECTURES.get(len(latents)):
-        return name
-    return f"{name}, hidden {' + '.join('-'.join(map(str, widths)) for widths in hidden)}"
 
 
 def active_name(run: RunRecord, passes: object) -> str:
@@ -121,7 +43,8 @@ def runs_table(runs: Sequence[RunRecord]) -> pd.DataFrame:
     """Return one row for each run and evaluation, and one for a run without any.
 
     Columns: what the run is and came to; `eval.*`, a row of its eval.csv; `active.*`, its active
-    units; every key of its config; `environment.*`.
+    units; `removal.*`, the check of them; every key of its config; `environment.*`. Cells are
+    written as they are in the run's files, so that `stored_runs` reads them back.
     """
     rows = []
     names = zip(runs, protocol_names(runs), data_names(runs), strict=True)
@@ -142,15 +65,21 @@ def runs_table(runs: Sequence[RunRecord]) -> pd.DataFrame:
                 | {f"eval.{key}": value for key, value in evaluation.items()}
                 | {"active.units": active_name(run, passes)}
                 | active_settings(run)
+                | {f"removal.{key}": value for key, value in last_row(run.removal).items()}
                 | flattened(run.config)
                 | {f"environment.{k}": v for k, v in flattened(run.environment).items()}
             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, dtype=object)
+
+
+def last_row(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the last row of a table, empty where it has none."""
+    return {str(k): v for k, v in table.iloc[-1].to_dict().items()} if len(table) else {}
 
 
 def summary(run: RunRecord) -> dict[str, Any]:
     """Return what a run is, and what its training came to."""
-    last = run.metrics.iloc[-1] if len(run.metrics) else {}
+    last = last_row(run.metrics)
     return {
         "run": run.name,
         "folder": str(run.folder.path),
@@ -173,9 +102,7 @@ def summary(run: RunRecord) -> dict[str, Any]:
 def active_settings(run: RunRecord) -> dict[str, Any]:
     """Return how the active units of a run were counted."""
     names = ["definition", "threshold", "samples", "split", "images", "seed"]
-    if not len(run.active_units):
-        return {}
-    last = run.active_units.iloc[-1]
+    last = last_row(run.active_units)
     return {f"active.{name}": last[name] for name in names if name in last}
 
 

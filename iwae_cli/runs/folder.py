@@ -24,6 +24,8 @@ from iwae_cli.runs.metrics import Metrics
 class RunFolder:
     """Paths and tables of one run; `path` need not exist yet."""
 
+    saved = True
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / "config.yaml"
@@ -32,11 +34,16 @@ class RunFolder:
         self.evaluations = path / "eval.csv"
         self.per_image = path / "per_image.npz"
         self.active_units = path / "active_units.csv"
+        self.removal = path / "removal.csv"
         self.gradients = path / "gradients.csv"
         self.pictures = path / "pictures.npz"
         self.environment = path / "environment.json"
         self.log = path / "train.log"
         self.plots = path / "plots"
+
+    def file(self, name: str) -> Path:
+        """Return where a result of this name is written unless another place is named."""
+        return self.path / name
 
     @contextmanager
     def lock(self, *, wait: bool = False) -> Iterator[None]:
@@ -132,9 +139,60 @@ class RunFolder:
         with self.results_lock():
             write_table(self.active_units, table)
 
+    def write_removal(self, row: Mapping[str, Any]) -> None:
+        """Write the test NLL with and without the inactive units."""
+        with self.results_lock():
+            write_table(self.removal, pd.DataFrame([row]))
+
+    def write_gradients(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write what the gradients of each estimator came to."""
+        write_table(self.gradients, pd.DataFrame(rows))
+
     def write_pictures(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Write the arrays that plots of the model are drawn from."""
         write_arrays(self.pictures, arrays)
+
+
+class UnsavedResults(RunFolder):
+    """Stands for the run folder of a checkpoint outside of one: nothing is written.
+
+    The estimates of single images are kept for whoever asks again while the command runs.
+    """
+
+    saved = False
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.arrays: dict[str, NDArray[np.float64]] = {}
+
+    def file(self, name: str) -> Path:
+        """Raise UsageError: there is no such place."""
+        raise UsageError(
+            f"the checkpoint {self.path.name} is outside a run folder: name a file with --output"
+        )
+
+    def read_evaluations(self) -> pd.DataFrame:
+        """Return no rows."""
+        return pd.DataFrame(columns=KEY)
+
+    def read_per_image(self) -> dict[str, NDArray[np.float64]]:
+        """Return what was added."""
+        return self.arrays
+
+    def add_evaluation(
+        self, rows: Sequence[Mapping[str, Any]], per_image: Mapping[str, NDArray[np.float64]]
+    ) -> None:
+        """Keep the arrays."""
+        self.arrays.update(per_image)
+
+    def write_active_units(self, table: pd.DataFrame) -> None:
+        """Write nothing."""
+
+    def write_removal(self, row: Mapping[str, Any]) -> None:
+        """Write nothing."""
+
+    def write_gradients(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write nothing."""
 
 
 def cells(row: Metrics) -> list[str]:
@@ -143,12 +201,23 @@ def cells(row: Metrics) -> list[str]:
 
 
 def run_folder_of(path: str | Path) -> tuple[RunFolder, Path]:
-    """Return the run folder and the checkpoint file that `path`, either of them, stands for."""
+    """Return the run folder and the checkpoint file that `path`, either of them, stands for.
+
+    A file outside a run folder (one without a config.yaml), such as an exported model, has none:
+    what is found out about it is written nowhere unless a place is named.
+    """
     path = Path(path)
     if path.is_dir():
         folder = RunFolder(path)
         return folder, folder.checkpoint
-    return RunFolder(path.parent), path
+    folder = RunFolder(path.parent)
+    outside = path.exists() and not folder.config.exists()
+    return (UnsavedResults(path) if outside else folder), path
+
+
+def run_name(*, dataset: str, arch: str, objective: str, k: int, seed: int, identity: str) -> str:
+    """Return the name of a run's folder."""
+    return f"{dataset}-{arch}-{objective}-k{k}-seed{seed}-{identity[:8]}"
 
 
 def newest_run(outputs: Path) -> Path:

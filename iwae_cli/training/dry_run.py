@@ -1,14 +1,15 @@
 """What a run would take: its state, the time left on this machine, the disk."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median
+from statistics import mean
 
 import torch
 
 from iwae_cli.core.config import Config
 from iwae_cli.core.runtime import default_threads
+from iwae_cli.evaluation.active_units import CHECK_K
 from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.evaluation.parallel import workers_for
 from iwae_cli.runs import checkpoint
@@ -18,7 +19,9 @@ from iwae_cli.training.resolve import ResolvedRun, prepare
 from iwae_cli.training.run import new_trainer
 from iwae_cli.training.trainer import Trainer
 
-STEPS = 4
+# Steps that are timed, after as many as an optimiser may take to settle; K-FAC observes factors at
+# each of the first ten steps, then at every fifth
+SETTLING, STEPS = 10, 5
 IMAGES = 2
 
 
@@ -78,16 +81,24 @@ class Forecaster:
         key = f"{costs(run)} {run.settings.objective} {how} {k}"
         if key not in self._measured:
             trainer.k, trainer.pass_index = k, recipe.total_passes - 1
-            self._measured[key] = median(timed(trainer.step) for _ in range(STEPS))
+            seconds = [timed_step(trainer) for _ in range(SETTLING + STEPS)]
+            self._measured[key] = mean(seconds[SETTLING:])
         return self._measured[key]
 
     def _evaluation_seconds(self, run: ResolvedRun, trainer: Trainer, done: int) -> float:
         total, steps = 0.0, run.components.recipe.total_passes * trainer.steps_per_pass
-        images = run.dataset.test
-        for k in run.settings.then.eval:
-            known = EvaluationKey(steps=steps, split="test", images=len(images), seed=0, k=k)
-            if known.row_in(run.folder.read_evaluations()):
-                continue
+        images, then = run.dataset.test, run.settings.then
+        known = run.folder.read_evaluations()
+        left = [
+            k
+            for k in then.eval
+            if not EvaluationKey(steps=steps, split="test", images=len(images), seed=0, k=k).row_in(
+                known
+            )
+        ]
+        if then.active_units and then.check_active_units and not run.folder.removal.exists():
+            left.append(CHECK_K)  # without the inactive units
+        for k in left:
             key = f"{costs(run)} evaluation {k}"
             if key not in self._measured:
                 few = images[: IMAGES * workers_for(run.device)]
@@ -104,10 +115,11 @@ def costs(run: ResolvedRun) -> str:
     return f"{run.dataset.train.shape[1]} {arch.latents} {arch.hidden} {run.device} {run.precision}"
 
 
-def timed(step: Callable[[], None]) -> float:
-    """Return the seconds that one call takes."""
+def timed_step(trainer: Trainer) -> float:
+    """Return the seconds that one step takes; a pass that is over begins again."""
+    trainer.step_in_pass %= trainer.steps_per_pass
     start = time.perf_counter()
-    step()
+    trainer.step()
     return time.perf_counter() - start
 
 

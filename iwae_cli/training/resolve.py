@@ -16,7 +16,7 @@ from iwae_cli.core.errors import ConfigError
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import Dataset, Source
 from iwae_cli.objectives.base import Objective
-from iwae_cli.runs.folder import RunFolder
+from iwae_cli.runs.folder import RunFolder, run_name
 from iwae_cli.training.recipes import RECIPES
 from iwae_cli.training.recipes.base import Recipe
 
@@ -119,9 +119,10 @@ def validate(settings: Config) -> None:
             )
         own, other = components.recipe, components_of(parent).recipe
         if own.algorithm is not other.algorithm:
+            able = ", ".join(n for n, one in RECIPES.items() if one.algorithm is other.algorithm)
             raise ConfigError(
                 f"optimizer {own.name} cannot carry on the state of init_from.optimizer "
-                f"{other.name}; name one of the same kind"
+                f"{other.name}; optimizers that can: {able}"
             )
 
 
@@ -162,9 +163,13 @@ class ResolvedRun:
         A folder whose name has the same hash at its end is the same run under an earlier name.
         """
         settings = self.settings
-        name = (
-            f"{self.dataset.name}-{settings.arch.name}-{settings.objective['name']}"
-            f"-k{settings.k}-seed{settings.seed}-{self.identity[:8]}"
+        name = run_name(
+            dataset=self.dataset.name,
+            arch=settings.arch.name,
+            objective=settings.objective["name"],
+            k=settings.k,
+            seed=settings.seed,
+            identity=self.identity,
         )
         path = Path(settings.outputs) / "runs" / name
         earlier = [] if path.exists() else sorted(path.parent.glob(f"*-{self.identity[:8]}"))

@@ -66,6 +66,15 @@ def start_from(trainer: Trainer, parent: ResolvedRun) -> None:
 
 
 def load_optimizer_state(trainer: Trainer, content: dict[str, Any]) -> None:
-    """Take over a checkpoint's moments; learning rate, decays, eps stay those of the recipe."""
+    """Take over a checkpoint's moments; learning rate, decays, eps stay those of the recipe.
+
+    Raises:
+        CheckpointError: It has none: it was exported.
+    """
+    if not content["optimizer"]:
+        raise CheckpointError(
+            "an exported model has no state of an optimiser: it can be evaluated, but training "
+            "cannot go on from it; bring back the run's own checkpoint.pt"
+        )
     own = trainer.optimizer.state_dict()
     trainer.optimizer.load_state_dict({**own, "state": content["optimizer"]["state"]})

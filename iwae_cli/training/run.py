@@ -185,7 +185,8 @@ def follow_up(run: ResolvedRun) -> None:
     then = run.settings.then
     if then.eval:
         evaluate(run.folder.path, k=then.eval, device=run.settings.device)
-    if then.active_units and not run.folder.active_units.exists():
-        active_units(run.folder.path, device=run.settings.device)
+    check = then.check_active_units and not run.folder.removal.exists()
+    if then.active_units and (check or not run.folder.active_units.exists()):
+        active_units(run.folder.path, check=check, device=run.settings.device)
     if then.pictures and not run.folder.pictures.exists():
         write_pictures(run.folder.path, device=run.settings.device)

@@ -1,7 +1,7 @@
 """Which figures a report has: their names, titles and order."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from iwae_cli.reports import objective_comparison
 from iwae_cli.reports.figures import curves, images
 from iwae_cli.reports.figures.objectives import comparison_figure
 from iwae_cli.reports.published import objective_order
-from iwae_cli.reports.read_runs import RunRecord
+from iwae_cli.reports.run_record import RunRecord
 
 TRAINED_ALIKE = ["data", "protocol", "architecture"]
 SAME_BUT_SEED = [*TRAINED_ALIKE, "objective", "k", "first_objective", "first_k"]
@@ -43,7 +43,7 @@ def model_name(score: Mapping[str, Any]) -> str:
 
 
 def drawings(
-    runs: Mapping[str, RunRecord],
+    records: Sequence[RunRecord],
     scores: pd.DataFrame,
     cells: Mapping[int, pd.DataFrame],
     compared: pd.DataFrame,
@@ -51,7 +51,7 @@ def drawings(
     """Yield every figure of a report.
 
     Args:
-        runs: By the path of their folder.
+        records: Those read from a runs.csv have no curves and no pictures of their own.
         scores: `run_tables.scores_table` of them; of several seeds the first is shown.
         cells: Cells of each of the paper's tables.
         compared: `objective_comparison.comparison_table` of them.
@@ -64,8 +64,10 @@ def drawings(
         title = f"Objectives: {where}; {images} {split} images, L_{by_k}"
         name = slug("objectives", *place)
         yield Drawing(name, "Objectives", title, comparison_figure(own))
-    order = scores["objective"].map(objective_order)
-    shown = scores.assign(order=order).sort_values([*TRAINED_ALIKE, "k", "order", "seed"])
+    runs = {str(run.folder.path): run for run in records if run.source is None}
+    own = scores[scores["folder"].isin(runs)]
+    order = own["objective"].map(objective_order)
+    shown = own.assign(order=order).sort_values([*TRAINED_ALIKE, "k", "order", "seed"])
     shown = shown.drop_duplicates(SAME_BUT_SEED)
     for place, group in shown.groupby(TRAINED_ALIKE):
         yield from of_models_together(place, group, runs)

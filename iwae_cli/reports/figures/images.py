@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from iwae_cli.reports.figures.style import DPI
-from iwae_cli.reports.read_runs import Arrays
+from iwae_cli.reports.run_record import Arrays
 
 Images = NDArray[Any]
 

@@ -1,0 +1,124 @@
+"""What a run is called in tables: its protocol, data, objective and architecture."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from iwae_cli.core.config import Arch, Config
+from iwae_cli.reports import published
+from iwae_cli.reports.run_record import RunRecord
+
+# What two runs may differ in and still stand in one table; all else is the protocol.
+TABLE_KEYS = ("objective.", "arch.latents", "arch.hidden", "dataset.", "init_from")
+
+
+def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested mapping with dotted keys; lists become JSON."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flattened(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = json.dumps(value) if isinstance(value, list) else value
+    return flat
+
+
+def identity_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the flattened keys of a config, and of its parents, that change the parameters."""
+    skipped = {f.name for f in fields(Config) if f.metadata.get("identity") is False}
+    unnamed = {f.name for f in fields(Arch) if f.metadata.get("identity") is False}
+    own = {key: node for key, node in config.items() if key not in skipped and node is not None}
+    own["arch"] = {key: value for key, value in config["arch"].items() if key not in unnamed}
+    if config.get("init_from"):
+        own["init_from"] = identity_keys(config["init_from"])
+    return {key: value for key, value in flattened(own).items() if value is not None}
+
+
+def protocol_keys(run: RunRecord) -> dict[str, Any]:
+    """Return the keys of a run's config that say how it was trained, whatever the table's cell."""
+    flat = identity_keys(run.config)
+    return {
+        key: value
+        for key, value in flat.items()
+        if key not in ("k", "seed", "optimizer.passes") and not key.startswith(TABLE_KEYS)
+    }
+
+
+def protocol_names(runs: Sequence[RunRecord]) -> list[str]:
+    """Return a name of each run's protocol: optimiser and passes, and what else tells it apart."""
+    keys = [protocol_keys(run) for run in runs]
+    texts = passes_names(runs, keys)
+    short = [f"{own['optimizer.name']}, {text}" for own, text in zip(keys, texts, strict=True)]
+    names = []
+    for own, name in zip(keys, short, strict=True):
+        rivals = [other for other, same in zip(keys, short, strict=True) if same == name]
+        telling = sorted(
+            key
+            for key, value in own.items()
+            if any(other.get(key, value) != value for other in rivals)
+        )
+        names.append(", ".join([name, *(f"{key}={own[key]}" for key in telling)]))
+    return names
+
+
+def passes_names(runs: Sequence[RunRecord], keys: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the passes of each run, such as `120 passes`.
+
+    Where runs that are otherwise trained alike, on the same data, have one number of passes for
+    each k, which rises with k, it is one protocol: `130/200 passes for k=1/5`.
+
+    Args:
+        runs: All of them.
+        keys: `protocol_keys` of each.
+    """
+    alike: dict[str, dict[int, set[int | None]]] = {}
+    groups = []
+    for run, own in zip(runs, keys, strict=True):
+        stage = bool(run.config.get("init_from"))
+        groups.append(repr((sorted(own.items()), data_of(run)["hash"], stage)))
+        alike.setdefault(groups[-1], {}).setdefault(run.config["k"], set()).add(run.total_passes)
+    names = []
+    for run, group in zip(runs, groups, strict=True):
+        of_k = sorted(alike[group].items())
+        passes = [count or 0 for _, found in of_k for count in found]
+        rising = len(passes) == len(of_k) and passes == sorted(passes) and len(set(passes)) > 1
+        if rising:
+            ks = "/".join(str(k) for k, _ in of_k)
+            names.append(f"{'/'.join(map(str, passes))} passes for k={ks}")
+        else:
+            names.append(f"{run.total_passes} passes")
+    return names
+
+
+def data_names(runs: Sequence[RunRecord]) -> list[str]:
+    """Return what each run's data are called, with the hash where one name stands for several."""
+    found = {(data_of(run)["label"], data_of(run)["hash"]) for run in runs}
+    versions = Counter(label for label, _ in found)
+    names = []
+    for run in runs:
+        label, digest = data_of(run)["label"], data_of(run)["hash"]
+        names.append(f"{label} ({str(digest)[:8]})" if versions[label] > 1 else label)
+    return names
+
+
+def data_of(run: RunRecord) -> dict[str, Any]:
+    """Return label, hash and numbers of images of a run's data."""
+    return {"images": {}, **run.environment["data"]}
+
+
+def objective_name(objective: Mapping[str, Any]) -> str:
+    """Return an objective with its parameters, such as `vae` or `ciwae(beta=0.5)`."""
+    given = {k: v for k, v in objective.items() if k != "name" and v is not None}
+    options = ",".join(f"{key}={value}" for key, value in given.items())
+    return f"{objective['name']}({options})" if options else str(objective["name"])
+
+
+def architecture_name(arch: Mapping[str, Any]) -> str:
+    """Return the sizes of the stochastic layers, such as `100+50`; the hidden ones unless usual."""
+    latents, hidden = arch["latents"], arch.get("hidden", [])
+    name = "+".join(map(str, latents))
+    if (latents, hidden) == published.ARCHITECTURES.get(len(latents)):
+        return name
+    return f"{name}, hidden {' + '.join('-'.join(map(str, widths)) for widths in hidden)}"
