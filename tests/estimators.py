@@ -3,6 +3,7 @@
 The one row that a new estimator adds to the shared tests.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ class Case:
         parameters: Of the estimator.
         plain: Whether its gradient is the derivative of its own bound.
         grouped: Whether the order of the samples matters.
+        bound: What it reports where that is neither L_k nor what it follows alone; the decoder's
+            weights are the derivative of it.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Case:
     parameters: dict[str, Any] = field(default_factory=dict)
     plain: bool = False
     grouped: bool = False
+    bound: Callable[[Tensor], Tensor] | None = None
 
     def objective(self) -> Objective:
         """Return the estimator."""
@@ -93,6 +97,47 @@ def jackknife_weights(order: int) -> Callable[[Tensor], Triple]:
     return triple
 
 
+def renyi_bound(log_w: Tensor) -> Tensor:
+    """Return the VR bound with alpha = 0.3, as its definition has it, [B]."""
+    return torch.exp(0.7 * log_w).mean(0).log() / 0.7
+
+
+TVO_BETAS = (0.0, 0.04, 0.2, 1.0)
+
+
+def thermodynamic_sum(log_p: Tensor, log_q: Tensor, proposal: Tensor) -> Tensor:
+    """Return the left Riemann sum of TVO_BETAS for samples of a constant proposal, [B].
+
+    E[log p - log q] under q^(1 - beta) p^beta is estimated by self-normalised importance sampling
+    with weights q^(1 - beta) p^beta / proposal.
+    """
+    total = torch.zeros(log_p.shape[1], dtype=log_p.dtype)
+    for beta, above in itertools.pairwise(TVO_BETAS):
+        power = torch.exp((1 - beta) * log_q + beta * log_p - proposal)
+        total = total + (above - beta) * (power * (log_p - log_q)).sum(0) / power.sum(0)
+    return total
+
+
+def thermodynamic_weights(log_w: Tensor) -> Triple:
+    """Return the derivatives of `thermodynamic_sum` in log p and log q, by autograd."""
+    log_q = torch.linspace(-3, 2, log_w.numel(), dtype=log_w.dtype).view_as(log_w)
+    log_p = (log_w + log_q).detach().requires_grad_()
+    variable = log_q.clone().requires_grad_()
+    a, c = torch.autograd.grad(thermodynamic_sum(log_p, variable, log_q).sum(), (log_p, variable))
+    return a, 0 * a, c
+
+
+def vimco_weights(log_w: Tensor) -> Triple:
+    """Return the weights of VIMCO one sample after another, from the weights themselves."""
+    k, c = len(log_w), torch.zeros_like(log_w)
+    for i in range(k):
+        others = [j for j in range(k) if j != i]
+        geometric = log_w[others].mean(0).exp()
+        without = ((log_w[others].exp().sum(0) + geometric) / k).log()
+        c[i] = log_w.exp().mean(0).log() - without - shares(log_w)[i]
+    return shares(log_w), 0 * log_w, c
+
+
 CASES = [
     Case("vae", lambda v: plain(torch.full_like(v, 1 / len(v))), plain=True),
     Case("iwae", lambda v: plain(shares(v)), plain=True),
@@ -118,6 +163,19 @@ CASES = [
     Case("vr", lambda v: plain(torch.full_like(v, 1 / len(v))), {"alpha": 1.0}, plain=True),
     Case("vr", lambda v: plain(shares(v, 3.0)), {"alpha": -2.0}, plain=True),
     Case("vr", lambda v: plain(one_hot_of_largest(v)), {"alpha": -math.inf}, plain=True),
+    Case(
+        "vr_dreg",
+        lambda v: (shares(v, 0.7), 0.3 * shares(v, 0.7) + 0.7 * shares(v, 0.7) ** 2, 0 * v),
+        {"alpha": 0.3},
+        bound=renyi_bound,
+    ),
+    Case(
+        "tvo",
+        thermodynamic_weights,
+        {"partitions": 3, "beta_1": 0.04},
+        bound=lambda v: thermodynamic_sum(v, 0 * v, 0 * v),
+    ),
+    Case("vimco", vimco_weights),
     Case("jvi", jackknife_weights(1), {"order": 1}, plain=True),
     Case("jvi", jackknife_weights(2), {"order": 2}, plain=True),
 ]

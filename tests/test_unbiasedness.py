@@ -17,6 +17,7 @@ from iwae_cli.objectives.base import Objective, Weights
 
 COPIES, BATCHES, PROJECTIONS, LIMIT, K = 100, 200, 8, 4.5, 4
 PAIRS = [("dreg", "iwae"), ("iwae_one_sample", "iwae"), ("rws_dreg", "rws"), ("stl", "iwae")]
+PAIRS += [("vr_dreg", "vr"), ("vimco", "iwae")]
 
 
 def statistics(

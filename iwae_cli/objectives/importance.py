@@ -42,6 +42,20 @@ def effective_sample_size(log_w: Tensor) -> Tensor:
     return torch.exp(2 * torch.logsumexp(log_w, dim=0) - torch.logsumexp(2 * log_w, dim=0))
 
 
+def log_sum_without_one(log_w: Tensor) -> Tensor:
+    """Return log sum_{j != i} w_j for each sample i, [k, B], k at least 2.
+
+    Sums of what comes before and after i, so nothing is subtracted.
+
+    Args:
+        log_w: Unnormalised log weights, [k, B].
+    """
+    empty = torch.full_like(log_w[:1], -math.inf)
+    before = torch.cat([empty, log_w.logcumsumexp(0)[:-1]])
+    after = torch.cat([log_w.flip(0).logcumsumexp(0).flip(0)[1:], empty])
+    return torch.logaddexp(before, after)
+
+
 def in_groups(log_w: Tensor, groups: int) -> Tensor:
     """Return log weights [k, B] as [K, groups, B], K = k / groups; samples of a group adjoin."""
     return log_w.reshape(groups, -1, log_w.shape[-1]).transpose(0, 1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from iwae_cli.objectives.base import Kind, Objective, Weights
-from iwae_cli.objectives.importance import log_mean_exp
+from iwae_cli.objectives.importance import log_mean_exp, log_sum_without_one
 
 # With pairs of samples left out, work and memory grow with k^2.
 LARGEST_K = {1: 5000, 2: 200}
@@ -73,14 +73,8 @@ class Jvi(Objective):
 
 
 def mean_without_one(log_w: Tensor) -> Tensor:
-    """Return the mean over i of log (1/(k-1)) sum_{j != i} w_j, nats, [B], from [k, B].
-
-    Sums of what comes before and after i, so nothing is subtracted.
-    """
-    empty = torch.full_like(log_w[:1], -math.inf)
-    before = torch.cat([empty, log_w.logcumsumexp(0)[:-1]])
-    after = torch.cat([log_w.flip(0).logcumsumexp(0).flip(0)[1:], empty])
-    return torch.logaddexp(before, after).mean(0) - math.log(len(log_w) - 1)
+    """Return the mean over i of log (1/(k-1)) sum_{j != i} w_j, nats, [B], from [k, B]."""
+    return log_sum_without_one(log_w).mean(0) - math.log(len(log_w) - 1)
 
 
 def leaving_one_out(log_w: Tensor) -> Iterator[Tensor]:
