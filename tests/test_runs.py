@@ -137,7 +137,10 @@ def test_no_run_is_one_line(tmp_path: Path) -> None:
     assert runs(tmp_path / "nowhere").exit_code == 2
 
 
-def test_runs_that_differ_in_their_hash_alone_say_in_what(run: Path) -> None:
+def test_runs_that_differ_in_their_hash_alone_say_in_what(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     other = run.with_name(run.name[:-8] + "01234567")
     shutil.copytree(run, other)
     text = (other / "config.yaml").read_text()
