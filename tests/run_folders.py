@@ -90,9 +90,9 @@ def paper_run(run: Path, name: str, *, layers: Sequence[int] = (50,), **config: 
     return copied
 
 
-def cell(report: Report, number: int, **place: Any) -> dict[str, Any]:
-    """Return the one cell of a paper's table that is at this place."""
-    table = report.cells[number]
+def cell(report: Report, **place: Any) -> dict[str, Any]:
+    """Return the one cell of the results that is at this place."""
+    table = report.cells
     for key, value in place.items():
         table = table[table[key] == value]
     (row,) = table.to_dict("records")

@@ -11,7 +11,9 @@ from omegaconf import OmegaConf
 from run_folders import change_config, change_environment, evaluated, paper_run, run_of
 
 from iwae_cli.evaluation.active_units import active_units
-from iwae_cli.reports.claims import INACTIVE, LITTLE_GAIN, OVERFITTING, SWAP, Claim
+from iwae_cli.reports.claim import Claim
+from iwae_cli.reports.claim_of_swaps import SWAP
+from iwae_cli.reports.claims import INACTIVE, LITTLE_GAIN, OVERFITTING
 from iwae_cli.reports.report import Report, page_of, report_of, texts
 
 
@@ -132,8 +134,8 @@ def test_claims_of_several_seeds_have_a_mean_and_are_in_every_format(outputs: Pa
     assert row["sd"] == pytest.approx(np.std([0.01, 0.03], ddof=1))
     assert np.isnan(row["se"])
     files = dict(texts(report))
-    for kind in ("csv", "md", "tex"):
-        assert "+0.020 ± 0.014, n=2" in files[f"claims.{kind}"]
+    for kind, sign in (("csv", "±"), ("md", "±"), ("tex", r"$\pm$")):
+        assert f"+0.020 {sign} 0.014, n=2" in files[f"claims.{kind}"]
     assert any(INACTIVE.text in table.title for table in page_of(report, []).tables)
 
 

@@ -31,7 +31,6 @@ def page(**changes: Any) -> Page:
         "title": "A report",
         "lead": "Three runs.",
         "tables": [Table("Table", ["NLL", "name", "difference"], ROWS)],
-        "note": "A note.",
         "missing": ["one cell"],
         "unreadable": ["<b>file</b>: reason"],
         "pictures": [Picture("Samples", "A picture", PIXEL)],

@@ -13,7 +13,7 @@ from run_folders import cell, change_environment, command, copy_of, evaluated, p
 
 from iwae_cli.reports import published
 from iwae_cli.reports.figures.catalogue import drawings
-from iwae_cli.reports.formatting import our_text
+from iwae_cli.reports.layouts import common, our_text
 from iwae_cli.reports.report import Report, report_of, texts, write
 from iwae_cli.runs.eval_csv import ArrayKey, array_key
 
@@ -26,14 +26,15 @@ def test_the_command_writes_tables_figures_and_a_page(outputs: Path, tmp_path: P
     done = command("report", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     made = {str(path.relative_to(outputs / "report")) for path in (outputs / "report").rglob("*.*")}
-    tables = {f"table{number}.{kind}" for number in (1, 2, 3) for kind in ("csv", "md", "tex")}
+    tables = {f"{name}.{kind}" for name in ("results", "pairs") for kind in ("csv", "md", "tex")}
     assert made >= tables | {"runs.csv", "differences.csv", "report.html"}
     figures = {name for name in made if name.startswith("figures/")}
     assert {name for name in figures if "nll-against-k-digits" in name and name.endswith("png")}
     assert {name[:-3] + "pdf" for name in figures} == {
         name[:-3] + "pdf" for name in figures if name.endswith(".png")
     }
-    assert "missing: Table 3, fixed MNIST: all 12 cells" in done.stdout
+    assert "Results: digits" in done.stdout
+    assert "missing" not in done.stdout, "what was not asked for is no news"
     assert "report/report.html" in done.stdout
 
 
@@ -69,7 +70,7 @@ def test_runs_csv_has_a_row_for_each_run_and_evaluation_with_config_and_provenan
 
 
 def test_a_cell_is_the_mean_over_seeds_of_the_evaluation_with_the_largest_k(outputs: Path) -> None:
-    found = cell(report_of(outputs), 1, data="digits", layers=1, objective="iwae", k=2)
+    found = cell(report_of(outputs), data="digits", layers=1, objective="iwae", k=2)
     nlls = [
         pd.read_csv(run_of(outputs, "iwae", 2, seed) / "eval.csv").query("k == 20")["nll"].item()
         for seed in (0, 1)
@@ -77,18 +78,23 @@ def test_a_cell_is_the_mean_over_seeds_of_the_evaluation_with_the_largest_k(outp
     assert found["nll"] == pytest.approx(np.mean(nlls))
     assert found["sd"] == pytest.approx(np.std(nlls, ddof=1))
     assert (found["seeds"], found["eval_k"], found["images"]) == (2, "20", "400")
-    assert our_text(found).startswith(f"{np.mean(nlls):.2f} ± {np.std(nlls, ddof=1):.2f}, n=2 (")
+    shared = common(report_of(outputs).cells)
+    assert (
+        our_text(found, shared)
+        .replace("*", "")
+        .startswith(f"{np.mean(nlls):.2f} ± {np.std(nlls, ddof=1):.2f}, n=2 (")
+    )
 
 
 def test_vae_and_iwae_with_k_1_stand_in_for_each_other_and_are_marked(outputs: Path) -> None:
     shutil.rmtree(run_of(outputs, "iwae", 1))
     report = report_of(outputs)
-    filled = cell(report, 1, data="digits", layers=1, objective="iwae", k=1)
-    own = cell(report, 1, data="digits", layers=1, objective="vae", k=1)
+    filled = cell(report, data="digits", layers=1, objective="iwae", k=1)
+    own = cell(report, data="digits", layers=1, objective="vae", k=1)
     assert filled["nll"] == own["nll"]
     assert (filled["filled_from"], own["filled_from"]) == ("vae k=1", "")
-    table = dict(texts(report))["table1.md"]
-    text = f"{filled['nll']:.2f} ± {filled['se_images']:.2f} ({filled['active']}) [k=20]*"
+    table = dict(texts(report))["results.md"]
+    text = f"{filled['nll']:.2f} ± {filled['se_images']:.2f} ({filled['active']})*"
     assert text in table, "one seed has its standard error over images"
 
 
@@ -98,15 +104,15 @@ def test_our_numbers_stand_beside_the_papers_with_the_difference(outputs: Path) 
     two = paper_run(run_of(outputs, "iwae", 1), "mnist-two", layers=(100, 50), k=50)
     evaluated(two, nll=83.5)
     report = report_of(outputs)
-    found = cell(report, 1, data="MNIST", layers=1, objective="iwae", k=50)
+    found = cell(report, data="MNIST", layers=1, objective="iwae", k=50)
     assert (found["paper_nll"], found["paper_active"]) == (84.78, "25")
     assert found["difference"] == pytest.approx(85.0 - 84.78)
-    found = cell(report, 1, data="MNIST", layers=2, objective="iwae", k=50)
+    found = cell(report, data="MNIST", layers=2, objective="iwae", k=50)
     assert found["difference"] == pytest.approx(83.5 - 82.90)
     for kind in ("md", "tex"):
-        text = dict(texts(report))[f"table1.{kind}"]
-        assert all(part in text for part in ("85.00", "84.78 (25)", "+0.22", "82.90 (26+7)"))
-    digits = report.cells[1].query("data == 'digits'")
+        text = dict(texts(report))[f"results.{kind}"]
+        assert all(part in text for part in ("85.00", "84.78 (25)", "82.90 (26+7)"))
+    digits = report.cells.query("data == 'digits'")
     assert digits["paper_nll"].isna().all(), "the paper has no digits"
 
 
@@ -118,10 +124,10 @@ def test_an_evaluation_of_some_images_or_of_unfinished_training_fills_no_cell(
     change_environment(stopped, total_passes=9)
     shutil.rmtree(run_of(outputs, "iwae", 1))
     report = report_of(outputs)
-    few = cell(report, 1, data="digits", layers=1, objective="vae", k=2)
+    few = cell(report, data="digits", layers=1, objective="vae", k=2)
     assert few["seeds"] == 0
     assert few["status"] == "seed 0 not evaluated on all test images"
-    early = cell(report, 1, protocol="paper, 9 passes", layers=1, objective="vae", k=1)
+    early = cell(report, protocol="paper, 9 passes", layers=1, objective="vae", k=1)
     assert early["status"] == "seed 0 interrupted: 1 of 9 passes"
     assert any("vae k=1: seed 0 interrupted" in line for line in report.missing)
 
@@ -129,7 +135,7 @@ def test_an_evaluation_of_some_images_or_of_unfinished_training_fills_no_cell(
 def test_runs_trained_in_different_ways_are_not_averaged(outputs: Path) -> None:
     other = copy_of(run_of(outputs, "iwae", 2), "other", **{"optimizer": {"learning_rate": 0.5}})
     evaluated(other, nll=99.0)
-    cells = report_of(outputs).cells[1].query("data == 'digits' and objective == 'iwae'")
+    cells = report_of(outputs).cells.query("data == 'digits' and objective == 'iwae'")
     found = cells[(cells["k"] == 2) & (cells["seeds"] > 0)].set_index("protocol")
     assert len(found) == 2
     assert found.loc["paper, 1 passes, optimizer.learning_rate=0.5", "nll"] == 99.0
@@ -142,16 +148,18 @@ def test_table_2_pairs_a_run_with_the_one_it_started_from(outputs: Path) -> None
     child = paper_run(run_of(outputs, "iwae", 1), "mnist-child", k=50, init_from=config)
     evaluated(child, nll=85.5)
     report = report_of(outputs)
-    stages = report.cells[2].query("experiment == 'vae k=1 -> iwae k=50'").set_index("stage")
+    stages = report.stages.query("experiment == 'vae k=1 -> iwae k=50'").set_index("stage")
     assert list(stages["nll"]) == [87.0, 85.5]
     assert list(stages["paper_nll"]) == [86.76, 84.88]
     assert stages["difference"].tolist() == pytest.approx([0.24, 0.62])
     table = csv_of(report, "runs.csv").set_index("run")
     assert table.loc["mnist-child", "parent"] == "mnist-parent"
     assert table.loc["mnist-child", "init_from.objective.name"] == "vae"
-    mnist = report.cells[1].query("data == 'MNIST' and k == 50")
-    assert mnist["seeds"].sum() == 0, "a second stage is no cell of Table 1"
-    assert any("iwae k=50 -> vae k=1" in line for line in report.missing)
+    mnist = report.cells.query("data == 'MNIST' and k == 50")
+    assert mnist["seeds"].sum() == 0, "a second stage is none of the results of one stage"
+    assert "Table 2, MNIST: iwae k=50 -> vae k=1: no run" in report.missing
+    table = dict(texts(report))["stages.md"]
+    assert all(text in table for text in ("VAE k=1", "IWAE k=50", "84.88 (22)"))
 
 
 def test_differences_are_paired_over_the_images_of_one_evaluation(outputs: Path) -> None:
@@ -165,7 +173,7 @@ def test_differences_are_paired_over_the_images_of_one_evaluation(outputs: Path)
     assert (row["baseline"], row["objective"], row["seed"]) == ("vae", "iwae", 0)
     assert row["gain"] == pytest.approx(gain.mean())
     assert row["se"] == pytest.approx(gain.std(ddof=1) / 20)
-    assert row["t"] == pytest.approx(row["gain"] / row["se"])
+    assert row["t (images only)"] == pytest.approx(row["gain"] / row["se"])
     same = report.differences.query("k == 1 and eval_k == 20").iloc[0]
     assert same["gain"] == 0, "with k = 1 both are one model"
 

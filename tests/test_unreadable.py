@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_reported(
     assert named.path == path
     assert reason in named.reason
     assert "\n" not in named.reason
-    vae = cell(report, 1, data="digits", layers=1, objective="vae", k=2)
+    vae = cell(report, data="digits", layers=1, objective="vae", k=2)
     assert vae["seeds"] == 1
     assert str(path) in page_of(report, []).unreadable[0]
 

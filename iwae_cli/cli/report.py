@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from iwae_cli.cli.options import as_json
-from iwae_cli.cli.output import fail_if_unreadable, print_json, print_table
+from iwae_cli.cli.output import fail_if_unreadable, line_width, print_json, print_table
 from iwae_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,19 +35,24 @@ def all_there(_: click.Context, __: click.Parameter, given: Sequence[Path]) -> S
     type=click.Path(file_okay=False, path_type=Path),
     help="Where to write.  [default: report in the first SOURCE's folder]",
 )
+@click.option(
+    "--missing", is_flag=True, help="Also list what has no number, of the paper's tables too."
+)
 @as_json
-def report(sources: Sequence[Path], output: Path | None, as_json: bool) -> None:
-    r"""Make tables, plots and a page of all runs in SOURCE.
+def report(sources: Sequence[Path], output: Path | None, missing: bool, as_json: bool) -> None:
+    r"""Make tables, figures and a page of all runs in SOURCE.
 
     A SOURCE is a folder that holds runs, by default outputs, or a runs.csv that this
     command wrote, on this machine or another. Of several evaluations of one run with
-    the same settings the newest counts. Writes the paper's Tables 1 to 3 with the
-    published numbers beside ours, its other claims beside what was found, paired
-    differences, all runs as CSV, figures, and report.html, which holds everything.
+    the same settings the newest counts. Writes the results of every data set,
+    objective and k, with the paper's numbers beside them where it has that data set
+    and architecture; paired differences; the paper's other claims; all runs; each as
+    CSV, Markdown and LaTeX, with figures, and report.html, which shows everything.
 
     \b
     Examples:
       iwae report
+      iwae report --missing
       iwae report outputs/paper --output /tmp/report
       iwae report outputs monday/runs.csv tuesday/runs.csv
     """
@@ -60,43 +65,43 @@ def report(sources: Sequence[Path], output: Path | None, as_json: bool) -> None:
     if as_json:
         print_json({"files": [str(path) for path in files], **report_as_json(made)})
     else:
-        print_report(made)
-        click.echo(f"{len(made.runs)} runs; all tables and figures: {output / 'report.html'}")
+        print_report(made, missing=missing)
+        click.echo(
+            f"{counted(len(made.runs), 'run')}; all tables and figures: {output}/report.html"
+        )
     fail_if_unreadable(made.unreadable)
 
 
-def print_report(made: "Report") -> None:
-    """Print the tables that have a number of ours, and what is missing."""
-    from iwae_cli.reports import formatting, paired_differences
-
-    for number, protocols in made.layouts.items():
-        if not made.cells[number]["seeds"].any():
+def print_report(made: "Report", *, missing: bool) -> None:
+    """Print the tables, and what is missing or how many runs have no number."""
+    for name, tables in made.tables().items():
+        if name == "objectives":  # their pairs are printed
             continue
-        for protocol, table in protocols.items():
-            for data, part in formatting.by_data(number, table).items():
-                rows = formatting.flat(part).to_dict("records")
-                headings = {name: name for name in rows[0]}
-                title = formatting.title(number, data, protocol)
-                print_table(rows, headings, title=title)
-    if len(made.differences):
-        shown = {name: name for name in paired_differences.SHOWN}
-        rows = made.differences.to_dict("records")
-        print_table(rows, shown, title=paired_differences.TITLE)
-    for claim, own in formatting.claims_shown(made.claims).items():
-        print_table(own.to_dict("records"), {name: name for name in own}, title=f"Claim: {claim}")
+        for table in tables:
+            rows = table.plain().to_dict("records")
+            print_table(rows, {key: str(key) for key in rows[0]}, title=table.title)
+            click.echo(click.wrap_text(table.note, min(line_width(), 100)) + "\n")
     for line in made.duplicates:
         click.echo(f"more than once: {line}")
-    for line in made.missing:
-        click.echo(f"missing: {line}")
+    if missing:
+        for line in made.missing:
+            click.echo(f"missing: {line}")
+    elif waiting := int((made.scores["status"] != "").sum()):
+        click.echo(
+            f"{counted(waiting, 'run')} without a test NLL of all images: --missing lists them"
+        )
+
+
+def counted(number: int, what: str) -> str:
+    """Return `1 run` or `3 runs`."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def report_as_json(made: "Report") -> dict[str, Any]:
     """Return a report as JSON types."""
     return {
         "runs": len(made.runs),
-        **{f"table{n}": cells.to_dict("records") for n, cells in made.cells.items()},
-        "differences": made.differences.to_dict("records"),
-        "claims": made.claims.to_dict("records"),
+        **{name: frame.to_dict("records") for name, frame in made.frames().items()},
         "missing": list(made.missing),
         "duplicates": list(made.duplicates),
         "unreadable": [{"file": str(f), "reason": reason} for f, reason in made.unreadable],

@@ -1,174 +1,127 @@
-"""Cells laid out as in the paper, as Markdown and LaTeX."""
+"""Tables of texts as Markdown, LaTeX, and plain rows."""
 
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
-from iwae_cli.reports.claims import TITLE as CLAIMS_TITLE
-from iwae_cli.reports.run_tables import PREFERRED_K
-
-TITLES = {
-    1: "Table 1: Test NLL and active units",
-    2: "Table 2: Training continued with another objective",
-    3: "Table 3: Test NLL and active units with fixed binarisation",
-}
-NOTE = (
-    f"Nats per image by L_{PREFERRED_K} on all test images unless a cell names another k; mean ± "
-    "standard deviation over n seeds or, where no n stands, one seed ± standard error over images; "
-    "active units of each layer in brackets. Difference: ours minus the paper's. *: VAE and IWAE "
-    "with k = 1 are one model, trained once."
-)
-NOTHING = "–"
-CLAIM_COLUMNS = {"data": "data", "protocol": "protocol", "architecture": "latents"}
-CLAIM_COLUMNS |= {"model": "model", "paper": "paper", "ours": "ours", "holds": "holds"}
+BOLD = re.compile(r"\*\*(.+?)\*\*")
+# Characters on a line of LaTeX's article; what is wider is made smaller
+LINE = 78
+SCALED = "\\resizebox{\\linewidth}{!}{%\n", "}"
+GAP = "\\setlength{\\belowcaptionskip}{6pt}\n"
+TEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_"}
+TEX |= {"{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+TEX |= {"±": r"$\pm$", "–": "--", "−": "$-$", "α": r"$\alpha$", "<": "$<$", ">": "$>$"}
+TEX |= {"->": r"$\rightarrow$"}
+# Longer keys first, so that -> is one sign
+SIGNS = re.compile("|".join(map(re.escape, sorted(TEX, key=len, reverse=True))))
 
 
-def laid_out(number: int, cells: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return a table as the paper has it for each protocol, by the protocol's name.
+@dataclass(frozen=True)
+class Table:
+    """A table as it is shown.
 
-    Columns are (data set or stage, objective, what) where the paper has no number, `paper` and
-    `difference` are left out. Protocols without a name are of cells that have no run at all; they
-    are shown where there is nothing else.
+    Attributes:
+        title: What it is.
+        note: What holds for all of its cells, sentences.
+        frame: Texts, bold between `**`. The index, where its levels have names, is the columns of
+            headings on the left; columns may have two levels, of which the second may be empty.
+        label: What LaTeX refers to it by.
     """
-    named = [name for name in cells["protocol"].unique() if name] or [""]
-    tables = {}
-    for name in named:
-        own = cells[cells["protocol"] == name]
-        tables[name] = swap_layout(own) if number == 2 else grid_layout(own)
-    return tables
+
+    title: str
+    note: str
+    frame: pd.DataFrame
+    label: str
+
+    @property
+    def headed(self) -> bool:
+        """Whether the index is shown."""
+        return list(self.frame.index.names) != [None]
+
+    def flat(self) -> pd.DataFrame:
+        """Return its texts with the index as columns and one row of headings."""
+        own = self.frame.copy()
+        if own.columns.nlevels > 1:
+            own.columns = pd.Index([" ".join(filter(None, name)) for name in own.columns])
+        return (own.reset_index() if self.headed else own).astype(str)
+
+    def plain(self) -> pd.DataFrame:
+        """Return `flat` without signs for bold."""
+        return self.flat().map(plain_text)
 
 
-def grid_layout(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return Table 1 or 3: rows layers x k, columns data set x objective."""
-    usual = cells.groupby("layers")["architecture"].nunique().max() == 1
-    index = ["layers", "k"] if usual else ["layers", "architecture", "k"]
-    columns = {}
-    for (data, objective), own in cells.groupby(["data", "objective"], sort=False):
-        for what, texts in cell_columns(own).items():
-            values = pd.Series(list(texts), index=pd.MultiIndex.from_frame(own[index]))
-            columns[data, objective.upper(), what] = values
-    return pd.DataFrame(columns).fillna(NOTHING)
+def plain_text(text: str) -> str:
+    """Return a text without signs for bold."""
+    return BOLD.sub(r"\1", text)
 
 
-def swap_layout(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return Table 2: a row for each experiment, columns stage x (objective, NLL)."""
-    index = ["data", "architecture", "experiment"]
-    columns = {}
-    compare = bool(cells["paper_nll"].notna().any())
-    for stage, name in ((1, "first stage"), (2, "second stage")):
-        own = cells[cells["stage"] == stage]
-        where = pd.MultiIndex.from_frame(own[index])
-        objective = [f"{o.upper()} k={k}" for o, k in zip(own["objective"], own["k"], strict=True)]
-        columns[name, "objective"] = pd.Series(objective, index=where)
-        for what, texts in cell_columns(own, compare=compare).items():
-            columns[name, what] = pd.Series(list(texts), index=where)
-    return pd.DataFrame(columns).droplevel("experiment")
+def slug(*parts: object) -> str:
+    """Return parts as a name of lower-case letters, digits, points and hyphens."""
+    return re.sub(r"[^a-z0-9.]+", "-", " ".join(map(str, parts)).lower()).strip("-")
 
 
-def cell_columns(cells: pd.DataFrame, *, compare: bool | None = None) -> dict[str, list[str]]:
-    """Return the texts of some cells: ours, and the paper's with the difference if it has any."""
-    records = cells.to_dict("records")
-    columns = {"ours": [our_text(cell) for cell in records]}
-    if compare is None:
-        compare = bool(cells["paper_nll"].notna().any())
-    if compare:
-        columns["paper"] = [nll_text(c["paper_nll"], c["paper_active"]) for c in records]
-        columns["difference"] = [number_text(c["difference"], "+.2f") for c in records]
-    return columns
-
-
-def our_text(cell: Mapping[str, Any]) -> str:
-    """Return our result as the tables show it."""
-    if not cell["seeds"]:
-        return NOTHING
-    if cell["seeds"] > 1:
-        spread = f" ± {cell['sd']:.2f}, n={cell['seeds']}"
-    else:
-        spread = f" ± {cell['se_images']:.2f}" if cell["se_images"] == cell["se_images"] else ""
-    text = nll_text(cell["nll"], cell["active"], spread)
-    if cell["eval_k"] != str(PREFERRED_K):
-        text += f" [k={cell['eval_k']}]"
-    return text + ("*" if cell["filled_from"] else "")
-
-
-def nll_text(nll: float, active: str, spread: str = "") -> str:
-    """Return `86.76 (19)`, or a dash."""
-    return number_text(nll) + (spread + (f" ({active})" if active else "") if nll == nll else "")
-
-
-def number_text(number: float, form: str = ".2f") -> str:
-    """Return a number, or a dash for NaN."""
-    return format(number, form) if number == number else NOTHING
-
-
-def title(number: int, data: str, protocol: str) -> str:
-    """Return the title of a layout, or of the part of it that belongs to one data set."""
-    return f"{TITLES[number]}{f', {data}' if data else ''}{f' ({protocol})' if protocol else ''}"
-
-
-def by_data(number: int, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return a layout cut into narrow ones by data set, each with the data set's name."""
-    if number == 2:
-        return {"": table}
-    names = dict.fromkeys(table.columns.get_level_values(0))
-    return {name: table[name] for name in names}
-
-
-def flat(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with its index as columns and one row of headings."""
-    own = table.copy()
-    own.columns = pd.Index([" ".join(name) for name in table.columns])
-    return own.reset_index()
-
-
-def markdown(number: int, tables: Mapping[str, pd.DataFrame]) -> str:
-    """Return the layouts of one table as a Markdown file."""
-    parts = [f"# {TITLES[number]}"]
-    for protocol, table in tables.items():
-        parts += [f"## {protocol}"] if protocol else []
-        parts.append(flat(table).to_markdown(index=False, disable_numparse=True))
-    return "\n\n".join([*parts, NOTE]) + "\n"
-
-
-def latex(number: int, tables: Mapping[str, pd.DataFrame]) -> str:
-    """Return the layouts of one table as LaTeX, one for each data set, for booktabs, multirow."""
-    return "\n".join(
-        as_latex(part, title(number, data, protocol).partition(": ")[2])
-        for protocol, table in tables.items()
-        for data, part in by_data(number, table).items()
-    )
-
-
-def as_latex(table: pd.DataFrame, caption: str, *, index: bool = True) -> str:
-    """Return one table as LaTeX."""
-    style = table.style.format(escape="latex")
-    style = style.format_index(escape="latex", axis=0).format_index(escape="latex", axis=1)
-    if not index:
-        style = style.hide(axis="index")
-    options = {"hrules": True, "multicol_align": "c", "position": "htbp"}
-    return str(style.to_latex(caption=caption.replace("_", r"\_"), **options))
-
-
-def claims_shown(claims: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the rows of each claim as they are shown, by the claim and what is compared."""
-    return {
-        f"{text} ({compared})": own[list(CLAIM_COLUMNS)]
-        .rename(columns=CLAIM_COLUMNS)
-        .replace("", NOTHING)
-        for (text, compared), own in claims.groupby(["claim", "compared"], sort=False)
-    }
-
-
-def claims_markdown(claims: pd.DataFrame) -> str:
-    """Return the claims as a Markdown file, a table each."""
-    parts = [f"# {CLAIMS_TITLE}"]
-    for claim, table in claims_shown(claims).items():
-        parts += [claim, table.to_markdown(index=False, disable_numparse=True)]
+def markdown(tables: Sequence[Table]) -> str:
+    """Return tables as a Markdown file."""
+    parts = []
+    for table in tables:
+        text = table.flat().to_markdown(index=False, disable_numparse=True)
+        parts += [f"## {table.title}", text, *([table.note] if table.note else [])]
     return "\n\n".join(parts) + "\n"
 
 
-def claims_latex(claims: pd.DataFrame) -> str:
-    """Return the claims as LaTeX, a table each."""
-    shown = claims_shown(claims)
-    return "\n".join(as_latex(table, claim, index=False) for claim, table in shown.items())
+def latex(tables: Sequence[Table]) -> str:
+    """Return tables as LaTeX that compiles with the packages that its first line names."""
+    text = "\n".join(as_latex(table) for table in tables)
+    packages = "booktabs, graphicx" if SCALED[0] in text else "booktabs"
+    return f"% Needs \\usepackage{{{packages}}} in the preamble.\n{text}"
+
+
+def as_latex(table: Table) -> str:
+    """Return one table as LaTeX, with caption and label, centred, as wide as a line at the most."""
+    frame = table.frame.reset_index() if table.headed else table.frame
+    headings = table.frame.index.nlevels - 1 if table.headed else 0
+    texts = frame.astype(str).map(tex_text)
+    for column in reversed(range(headings)):
+        texts.isetitem(column, once(texts.iloc[:, : column + 1]))
+    style = texts.style.format_index(tex_text, axis=1).hide(axis="index")
+    text = str(
+        style.to_latex(
+            caption=tex_text(". ".join(filter(None, [table.title, table.note]))),
+            label=f"tab:{table.label}",
+            column_format="l" * len(texts.columns),
+            position="htbp",
+            position_float="centering",
+            hrules=True,
+            multicol_align="c",
+        )
+    ).replace("\\centering\n", "\\centering\n" + GAP)
+    if characters(table.plain()) <= LINE:
+        return text
+    begin, end = r"\begin{tabular}", r"\end{tabular}"
+    return text.replace(begin, SCALED[0] + begin).replace(end, end + SCALED[1])
+
+
+def characters(frame: pd.DataFrame) -> int:
+    """Return about how many characters wide a frame of texts is."""
+    widths = [max(map(len, [str(name).split()[-1], *frame[name]])) + 2 for name in frame]
+    return sum(widths)
+
+
+def once(headings: pd.DataFrame) -> list[str]:
+    """Return the last column of headings, empty where the row above has the same headings."""
+    rows = list(headings.itertuples(index=False, name=None))
+    before = [None, *rows]
+    return ["" if row == above else row[-1] for row, above in zip(rows, before, strict=False)]
+
+
+def tex_text(text: object) -> str:
+    """Return a text as LaTeX: bold, signs, and L_5000 as a formula."""
+    parts = re.split(r"\bL_(\d+|k)\b", BOLD.sub("\0\\1\1", str(text)))
+    for place, part in enumerate(parts):
+        of_text = SIGNS.sub(lambda sign: TEX[sign[0]], part)
+        parts[place] = f"$L_{{{part}}}$" if place % 2 else of_text
+    joined = re.sub(r"(?<!\w)-(?=\d)", "$-$", "".join(parts))
+    return joined.replace("\0", r"\textbf{").replace("\1", "}")

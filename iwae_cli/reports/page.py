@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from iwae_cli.reports import formatting
+from iwae_cli.reports.labels import NOTHING, number_text
 
 TEMPLATE = "page.html.j2"
-NOTHING = "–"
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class Table:
     title: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,6 @@ class Page:
     title: str
     lead: str
     tables: Sequence[Table]
-    note: str
     missing: Sequence[str]
     unreadable: Sequence[str]
     pictures: Sequence[Picture] = field(default_factory=list)
@@ -51,6 +54,18 @@ class Page:
         """Return the pictures by section, in the order in which sections first appear."""
         names = dict.fromkeys(picture.section for picture in self.pictures)
         return [(name, [p for p in self.pictures if p.section == name]) for name in names]
+
+
+def shown(table: formatting.Table) -> Table:
+    """Return a report's table as the page shows it, with bold as markup."""
+    frame = table.flat()
+    rows = [[bold(text) for text in row] for row in frame.itertuples(index=False)]
+    return Table(table.title, [str(name) for name in frame.columns], rows, table.note)
+
+
+def bold(text: str) -> str:
+    """Return a text as HTML, what is between `**` in bold."""
+    return Markup(formatting.BOLD.sub(r"<b>\1</b>", str(escape(text))))
 
 
 def table_of(title: str, frame: pd.DataFrame) -> Table:
@@ -63,7 +78,7 @@ def text_of(value: object) -> str:
     """Return a value as a cell shows it."""
     if pd.isna(value) or value == "":
         return NOTHING
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return number_text(value, "z.3f") if isinstance(value, float) else str(value)
 
 
 def render(page: Page) -> str:

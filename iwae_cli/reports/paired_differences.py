@@ -21,10 +21,9 @@ from iwae_cli.reports.run_record import RunRecord
 from iwae_cli.runs.eval_csv import ArrayKey, array_key
 
 COLUMNS = ["data", "protocol", "architecture", "k", "seed", "baseline", "objective", "gain"]
-COLUMNS += ["se", "t", "eval_k", "images", "split"]
-SHOWN = list(COLUMNS)
-COLUMNS += ["eval_seed", "baseline_run", "run"]
-TITLE = "Paired differences: NLL of the baseline minus that of the objective"
+# Its error is over images: what another seed would give is not in it
+T = "t (images only)"
+COLUMNS += ["se", T, "eval_k", "images", "split", "eval_seed", "baseline_run", "run"]
 
 
 def final_arrays(run: RunRecord) -> dict[ArrayKey, np.ndarray[Any, np.dtype[np.float64]]]:
@@ -46,7 +45,7 @@ def paired_differences(runs: Sequence[RunRecord]) -> pd.DataFrame:
 
     `gain` is the NLL of `baseline` minus that of `objective`, the mean over images on the same
     binarisation, nats per image: above 0 where `objective` is better. `se` is its standard error
-    over images, `t` their quotient.
+    over images, `t (images only)` their quotient; neither knows how much seeds differ.
     """
     groups: dict[str, dict[str, tuple[RunRecord, dict[str, Any]]]] = {}
     names = zip(runs, protocol_names(runs), data_names(runs), strict=True)
@@ -82,7 +81,7 @@ def compared(one: str, baseline: RunRecord, other: str, run: RunRecord) -> Itera
             "objective": other,
             "gain": float(gain.mean()),
             "se": se,
-            "t": float(gain.mean()) / se if se > 0 else math.nan,
+            T: float(gain.mean()) / se if se > 0 else math.nan,
             "images": key.images,
             "split": key.split,
             "eval_k": key.k,

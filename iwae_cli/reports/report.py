@@ -9,15 +9,21 @@ import pandas as pd
 from iwae_cli.core.atomic_write import write_atomically
 from iwae_cli.core.errors import ReportError
 from iwae_cli.core.version import __version__
-from iwae_cli.reports import formatting, objective_comparison, page, paired_differences
-from iwae_cli.reports.claims import claims_table
+from iwae_cli.reports import page
+from iwae_cli.reports.claims import claim_tables, claims_table
 from iwae_cli.reports.collect import collect
 from iwae_cli.reports.figures.catalogue import drawings
 from iwae_cli.reports.figures.style import pdf, png
-from iwae_cli.reports.paper_tables import TABLES, cells_of, missing
+from iwae_cli.reports.formatting import Table, latex, markdown
+from iwae_cli.reports.layouts import result_tables, stage_tables
+from iwae_cli.reports.objective_comparison import comparison_table, comparison_tables
+from iwae_cli.reports.paired_differences import paired_differences
+from iwae_cli.reports.pairs import pair_tables, pairs_over_seeds
 from iwae_cli.reports.read_runs import Unreadable
+from iwae_cli.reports.results import missing, result_cells, stage_cells
 from iwae_cli.reports.run_record import RunRecord
 from iwae_cli.reports.run_tables import runs_table, scores_table
+from iwae_cli.reports.seeds import NO_RUN
 
 # Columns of the page's list of runs: key and heading
 RUN_COLUMNS = {
@@ -50,9 +56,10 @@ class Report:
     Attributes:
         runs: All that could be read.
         scores: `run_tables.scores_table` of them.
-        cells: The cells of Tables 1, 2 and 3.
-        layouts: The tables as in the paper, by protocol, as `formatting.laid_out` makes them.
-        differences: `paired_differences.paired_differences`.
+        cells: `results.result_cells`.
+        stages: `results.stage_cells`.
+        differences: `paired_differences.paired_differences`, a row a seed.
+        pairs: `pairs.pairs_over_seeds`.
         compared: `objective_comparison.comparison_table`.
         claims: `claims.claims_table`.
         missing: A line for each group of cells without a number.
@@ -62,14 +69,36 @@ class Report:
 
     runs: Sequence[RunRecord]
     scores: pd.DataFrame
-    cells: Mapping[int, pd.DataFrame]
-    layouts: Mapping[int, Mapping[str, pd.DataFrame]]
+    cells: pd.DataFrame
+    stages: pd.DataFrame
     differences: pd.DataFrame
+    pairs: pd.DataFrame
     compared: pd.DataFrame
     claims: pd.DataFrame
     missing: Sequence[str]
     duplicates: Sequence[str]
     unreadable: Sequence[Unreadable]
+
+    def tables(self) -> Mapping[str, Sequence[Table]]:
+        """Return the tables as they are shown, by the name of the files that they are in."""
+        return {
+            "results": result_tables(self.cells),
+            "stages": stage_tables(self.stages),
+            "pairs": pair_tables(self.pairs),
+            "objectives": comparison_tables(self.compared),
+            "claims": claim_tables(self.claims),
+        }
+
+    def frames(self) -> Mapping[str, pd.DataFrame]:
+        """Return what the CSV files hold, by their names."""
+        return {
+            "results": self.cells[self.cells["status"] != NO_RUN],
+            "stages": self.stages,
+            "pairs": self.pairs,
+            "objectives": self.compared,
+            "claims": self.claims,
+            "differences": self.differences,
+        }
 
 
 def report_of(*sources: Path) -> Report:
@@ -87,17 +116,18 @@ def report_of(*sources: Path) -> Report:
         reasons = "; ".join(f"{path}: {reason}" for path, reason in collection.unreadable)
         raise ReportError(f"no run in or below {places} could be read: {reasons}")
     scores = scores_table(runs)
-    cells = {number: cells_of(number, scores) for number in TABLES}
-    paired = paired_differences.paired_differences(runs)
+    cells, stages = result_cells(scores), stage_cells(scores)
+    differences = paired_differences(runs)
     return Report(
         runs=runs,
         scores=scores,
         cells=cells,
-        layouts={number: formatting.laid_out(number, cells[number]) for number in TABLES},
-        differences=paired,
-        compared=objective_comparison.comparison_table(runs, paired),
+        stages=stages,
+        differences=differences,
+        pairs=pairs_over_seeds(differences),
+        compared=comparison_table(runs, differences),
         claims=claims_table(runs, scores, cells),
-        missing=[line for number in TABLES for line in missing(number, cells[number])],
+        missing=missing(cells, stages),
         duplicates=collection.duplicates,
         unreadable=collection.unreadable,
     )
@@ -129,39 +159,19 @@ def written(path: Path, content: bytes) -> Path:
 def texts(report: Report) -> Iterator[tuple[str, str]]:
     """Yield the name and content of every CSV, Markdown and LaTeX file of a report."""
     yield "runs.csv", runs_table(report.runs).to_csv(index=False)
-    yield "differences.csv", report.differences.to_csv(index=False)
-    yield "differences.md", report.differences.to_markdown(index=False) + "\n"
-    if len(report.compared):
-        yield "objectives.csv", report.compared.to_csv(index=False)
-        yield "objectives.md", report.compared.to_markdown(index=False) + "\n"
-    if len(report.claims):
-        yield "claims.csv", report.claims.to_csv(index=False)
-        yield "claims.md", formatting.claims_markdown(report.claims)
-        yield "claims.tex", formatting.claims_latex(report.claims)
-    for number in TABLES:
-        yield f"table{number}.csv", report.cells[number].to_csv(index=False)
-        yield f"table{number}.md", formatting.markdown(number, report.layouts[number])
-        yield f"table{number}.tex", formatting.latex(number, report.layouts[number])
+    for name, frame in report.frames().items():
+        if len(frame):
+            yield f"{name}.csv", frame.to_csv(index=False)
+    for name, tables in report.tables().items():
+        if tables:
+            yield f"{name}.md", markdown(tables)
+            yield f"{name}.tex", latex(tables)
 
 
 def page_of(report: Report, pictures: Sequence[page.Picture]) -> page.Page:
     """Return the page of a report."""
-    tables = []
-    for number, protocols in report.layouts.items():
-        for protocol, table in protocols.items():
-            for data, part in formatting.by_data(number, table).items():
-                title = formatting.title(number, data, protocol)
-                tables.append(page.table_of(title, formatting.flat(part)))
-    for claim, own in formatting.claims_shown(report.claims).items():
-        tables.append(page.table_of(f"Claim: {claim}", own))
-    if len(report.compared):
-        tables.append(
-            page.table_of(objective_comparison.TITLE, report.compared.drop(columns="run"))
-        )
-    if len(report.differences):
-        tables.append(
-            page.table_of(paired_differences.TITLE, report.differences[paired_differences.SHOWN])
-        )
+    shown = {name: own for name, own in report.tables().items() if name != "objectives"}
+    tables = [page.shown(table) for own in shown.values() for table in own]
     scores = report.scores
     commits = [(commit or "")[:8] for commit in scores["commit"]]
     runs = scores.assign(commit=commits)[list(RUN_COLUMNS)]
@@ -173,8 +183,7 @@ def page_of(report: Report, pictures: Sequence[page.Picture]) -> page.Page:
         title="Importance weighted autoencoders: report",
         lead=f"{len(report.runs)} runs, read by iwae {__version__}. A click on a heading sorts.",
         tables=tables,
-        note=formatting.NOTE,
-        missing=[*report.missing, *report.duplicates],
+        missing=report.duplicates,
         unreadable=[f"{path}: {reason}" for path, reason in report.unreadable],
         pictures=pictures,
     )

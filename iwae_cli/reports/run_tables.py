@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -106,22 +106,35 @@ def active_settings(run: RunRecord) -> dict[str, Any]:
     return {f"active.{name}": last[name] for name in names if name in last}
 
 
-def test_images(runs: Sequence[RunRecord]) -> dict[str, int]:
-    """Return the number of test images of each data set, by its hash.
+class TestImages(NamedTuple):
+    """How many test images a data set has, and on how many of them its runs are compared."""
 
-    Runs older than that field of environment.json count the most that any run was evaluated on.
+    there: int
+    used: int
+
+
+def test_images(runs: Sequence[RunRecord]) -> dict[str, TestImages]:
+    """Return the test images of each data set, by its hash.
+
+    Runs are compared on all of them or, where none was evaluated on all, on the most that some
+    was. Runs older than that field of environment.json count what any run was evaluated on.
     """
-    sizes: dict[str, int] = {}
+    stated: dict[str, int] = {}
+    counted: dict[str, set[int]] = {}
     for run in runs:
-        data, own = data_of(run), run.evaluations
-        counted = own.loc[own["split"] == "test", "images"].max() if len(own) else 0
-        stated = data["images"].get("test", 0 if counted != counted else counted)
-        sizes[data["hash"]] = max(sizes.get(data["hash"], 0), int(stated))
+        data, own = data_of(run), by_l_k(run.evaluations)
+        key = str(data["hash"])
+        stated[key] = max(stated.get(key, 0), int(data["images"].get("test", 0)))
+        counted.setdefault(key, {0}).update(map(int, own.loc[own["split"] == "test", "images"]))
+    sizes = {}
+    for key, counts in counted.items():
+        there = stated[key] or max(counts)
+        sizes[key] = TestImages(there, there if there in counts else max(counts) or there)
     return sizes
 
 
 def best_evaluation(run: RunRecord, images: int) -> dict[str, Any] | None:
-    """Return the evaluation that stands for a finished run: of all test images, by L_5000.
+    """Return the evaluation that stands for a finished run: of that many test images, by L_5000.
 
     Where there is none with k = 5000, the largest k; of several, the newest.
     """
@@ -142,9 +155,11 @@ def scores_table(runs: Sequence[RunRecord]) -> pd.DataFrame:
     sizes = test_images(runs)
     names = zip(runs, protocol_names(runs), data_names(runs), strict=True)
     for run, protocol, data in names:
-        found = best_evaluation(run, sizes[data_of(run)["hash"]])
+        images = sizes[data_of(run)["hash"]]
+        found = best_evaluation(run, images.used)
         parent = run.config.get("init_from")
-        status = "" if found else "not evaluated on all test images"
+        which = "all" if images.used == images.there else str(images.used)
+        status = "" if found else f"not evaluated on {which} test images"
         if run.passes < (run.total_passes or run.passes + 1):
             status = f"{run.state}: {run.passes} of {run.total_passes or '?'} passes"
         rows.append(
@@ -159,6 +174,7 @@ def scores_table(runs: Sequence[RunRecord]) -> pd.DataFrame:
                 "first_k": parent["k"] if parent else 0,
                 "parent": getattr(parent_of(run, runs), "name", ""),
                 "status": status,
+                "test_images": images.there,
                 **{f"eval_{key}": (found or {}).get(key, math.nan) for key in EVALUATED},
                 "active": active_name(run, run.total_passes) if found else "",
             }

@@ -1,6 +1,5 @@
 """Which figures a report has: their names, titles and order."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,8 @@ from matplotlib.figure import Figure
 from iwae_cli.reports import objective_comparison
 from iwae_cli.reports.figures import curves, images
 from iwae_cli.reports.figures.objectives import comparison_figure
+from iwae_cli.reports.formatting import slug
+from iwae_cli.reports.labels import model_label
 from iwae_cli.reports.published import objective_order
 from iwae_cli.reports.run_record import RunRecord
 
@@ -29,23 +30,10 @@ class Drawing:
     figure: Figure
 
 
-def slug(*parts: object) -> str:
-    """Return parts as a file name of lower-case letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9.]+", "-", " ".join(map(str, parts)).lower()).strip("-")
-
-
-def model_name(score: Mapping[str, Any]) -> str:
-    """Return a run as legends call it: objective and k, of both stages if there are two."""
-    own = f"{score['objective'].upper()} k={score['k']}"
-    if not score["first_objective"]:
-        return own
-    return f"{score['first_objective'].upper()} k={score['first_k']}, then {own}"
-
-
 def drawings(
     records: Sequence[RunRecord],
     scores: pd.DataFrame,
-    cells: Mapping[int, pd.DataFrame],
+    cells: pd.DataFrame,
     compared: pd.DataFrame,
 ) -> Iterator[Drawing]:
     """Yield every figure of a report.
@@ -53,14 +41,13 @@ def drawings(
     Args:
         records: Those read from a runs.csv have no curves and no pictures of their own.
         scores: `run_tables.scores_table` of them; of several seeds the first is shown.
-        cells: Cells of each of the paper's tables.
+        cells: `results.result_cells`.
         compared: `objective_comparison.comparison_table` of them.
     """
-    for number in (1, 3):
-        yield from against_k(cells[number])
-    for place, own in compared.groupby(objective_comparison.ALIKE):
-        data, protocol, architecture, k, seed, split, images, by_k, _ = place
-        where = f"{data}, {architecture}, k={k}, seed {seed} ({protocol})"
+    yield from against_k(cells)
+    for place, own in compared.groupby(objective_comparison.PLACE):
+        data, protocol, architecture, k, split, images, by_k, _ = place
+        where = f"{data}, {architecture}, k={k} ({protocol})"
         title = f"Objectives: {where}; {images} {split} images, L_{by_k}"
         name = slug("objectives", *place)
         yield Drawing(name, "Objectives", title, comparison_figure(own))
@@ -95,13 +82,13 @@ def of_models_together(
 ) -> Iterator[Drawing]:
     """Yield training curves and samples of the models of one data set, protocol, architecture."""
     where = f"{place[0]}, {place[2]} ({place[1]})"
-    own = {model_name(s): runs[s["folder"]] for s in scores.to_dict("records")}
+    own = {model_label(s): runs[s["folder"]] for s in scores.to_dict("records")}
     metrics = {name: run.metrics for name, run in own.items() if len(run.metrics)}
     if metrics:
         figure = curves.training_curves(metrics)
         yield Drawing(slug("training", *place), "Training", f"Training: {where}", figure)
     for k, alike in scores.groupby("k"):
-        names = [model_name(score) for score in alike.to_dict("records")]
+        names = [model_label(score) for score in alike.to_dict("records")]
         samples = {name: own[name].pictures.get("samples") for name in names}
         drawn = {name: array for name, array in samples.items() if array is not None}
         if drawn:
@@ -112,7 +99,7 @@ def of_models_together(
 
 def of_one_run(score: Mapping[str, Any], run: RunRecord) -> Iterator[Drawing]:
     """Yield the figures that show one run alone."""
-    where = f"{model_name(score)}: {score['data']}, {score['architecture']} ({score['protocol']})"
+    where = f"{model_label(score)}: {score['data']}, {score['architecture']} ({score['protocol']})"
     held = set(run.pictures)
     if held >= HEAT_MAP:
         title = f"True posterior and recognition density, {where}"

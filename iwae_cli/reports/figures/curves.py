@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from iwae_cli.reports.figures.style import COLOURS, LINES, logarithmic_k, save_png
 from iwae_cli.reports.published import objective_order
+from iwae_cli.reports.seeds import total_active
 
 SMALLEST_VARIANCE = 1e-8
 
@@ -47,7 +48,7 @@ def nll_against_k(cells: pd.DataFrame) -> Figure:
     """Return test NLL against k, a panel for each architecture, with the paper's points.
 
     Args:
-        cells: Cells of Table 1 or 3 of one data set and protocol; bars are the standard deviation
+        cells: `results.result_cells` of one data set and protocol; bars are the standard deviation
             over seeds. Estimates by L_k of different k cannot be compared: those by the most
             common k are drawn.
     """
@@ -68,16 +69,13 @@ def active_against_k(cells: pd.DataFrame) -> Figure:
     Args:
         cells: As `nll_against_k` takes.
     """
-    own = cells.assign(ours=cells["active"].map(total), paper=cells["paper_active"].map(total))
+    own = cells.assign(
+        ours=cells["active"].map(total_active), paper=cells["paper_active"].map(total_active)
+    )
     figure = panels_against_k(own, ours="ours", published="paper", label="active units")
     for panel in figure.axes:
         panel.yaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
-
-
-def total(active: str) -> float:
-    """Return the sum over layers of active units such as `26+7`; NaN for an empty text."""
-    return sum(map(float, active.split("+"))) if active else float("nan")
 
 
 def panels_against_k(

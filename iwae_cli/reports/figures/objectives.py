@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from iwae_cli.reports.figures.curves import total
 from iwae_cli.reports.figures.style import COLOURS
+from iwae_cli.reports.seeds import total_active
 
 # A bar is cut if it is so many times longer than the next.
 BEYOND = 3
@@ -41,7 +41,7 @@ def comparison_figure(table: pd.DataFrame) -> Figure:
     if sizes.iloc[-1] > reach > 0:
         cut_bars(panels[0], own, reach)
     panels[0].set_xlabel("nats per image better than iwae (bars: two standard errors)")
-    panels[1].barh(own["objective"], own["active"].map(total), color=COLOURS[1])
+    panels[1].barh(own["objective"], own["active"].map(total_active), color=COLOURS[1])
     panels[1].set_xlabel("active units")
     panels[2].barh(own["objective"], own["seconds"], color=COLOURS[2])
     panels[2].set_xlabel("seconds of training")
