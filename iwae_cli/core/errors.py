@@ -55,7 +55,7 @@ class ReportError(IwaeError):
 
 
 class Stopped(IwaeError):  # noqa: N818  (not a fault: the user's own request)
-    """Training ended on SIGINT or SIGTERM after its state was saved."""
+    """Work ended on a signal of `core.signals`; training saved its state first."""
 
     def __init__(self, message: str, *, signal_number: int) -> None:
         super().__init__(message)

@@ -1,5 +1,6 @@
 """Progress of long work: a bar on a terminal, plain log lines elsewhere."""
 
+import contextlib
 import logging
 import sys
 import time
@@ -91,7 +92,8 @@ class ProgressReport:
         trace: TracebackType | None,
     ) -> None:
         if self.bar:
-            self.bar.stop()
+            with contextlib.suppress(OSError):  # the terminal was closed
+                self.bar.stop()
 
     def due(self) -> bool:
         """Return whether an update now would be shown: build its text only then."""
@@ -107,7 +109,10 @@ class ProgressReport:
         line = f"{text}  {left}"
         if self.bar:
             self.last_draw = now
-            self.bar.update(self.task, completed=done, text=line, refresh=True)
+            try:
+                self.bar.update(self.task, completed=done, text=line, refresh=True)
+            except OSError:  # the terminal was closed, and SIGHUP is on its way: work goes on
+                self.bar = None
         if now - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = now
             # beside a bar the line goes to the run's log file alone

@@ -68,7 +68,7 @@ def run(settings: Config, *, wait: bool = False) -> RunResult:
         RunLockedError: Another process trains the same run.
         CheckpointError: The checkpoint cannot be read or written.
         NonFiniteError: The bound became NaN or infinite.
-        Stopped: SIGINT or SIGTERM; the state was saved.
+        Stopped: A signal of `core.signals`; the state was saved.
     """
     torch.set_num_threads(settings.threads or default_threads())
     prepared = prepare(settings)

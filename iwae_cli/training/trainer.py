@@ -168,7 +168,7 @@ class Trainer:
             on_forecast: Called once, after some seconds, with the seconds that are left.
 
         Raises:
-            Stopped: SIGINT or SIGTERM arrived; the current step was ended and saved.
+            Stopped: A signal of `core.signals` arrived; the current step was ended and saved.
             NonFiniteError: The bound or a parameter became NaN or infinite.
         """
         last_save = last = time.monotonic()
