@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from iwae_cli.cli.launchers import base
 from iwae_cli.cli.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -98,6 +99,13 @@ def fake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["dataset=arrays"], ["dataset.train must be given"]),
         (["k=[1"], ["cannot read 'k=[1'"]),
         (["k=1,5"], ["'k=1,5'", "-m"]),
+        (["-m", "k=1,5", "hydra/launcher=joblib"], ["write launcher=joblib"]),
+        (["-m", "k=1,5", "hydra/launcher=basic"], ["write launcher=NAME", "local", "joblib"]),
+        (["-m", "k=1,5", "hydra.launcher.n_jobs=2"], ["write launcher.n_jobs=2"]),
+        (["-m", "k=1,5", "launcher=local,joblib"], ["launcher cannot be swept over"]),
+        (["launcher=foo"], ["'foo'", "joblib", "local"]),
+        (["launcher=joblib", "launcher.n_jobs=0"], ["n_jobs must be -1", "got 0"]),
+        (["-m", "k=interval(1,5)"], ["'k=interval(1,5)' has no end"]),
         (["k=${nowhere}"], ["nowhere"]),
         (["--", "-x"], ["'-x'"]),
         (["-m", "k=1,0,5,-1"], ["2 of 4", "k=0]", "got 0", "k=-1]", "none was started"]),
@@ -147,7 +155,12 @@ def test_a_failed_run_of_a_sweep_is_reported_at_the_end_and_the_others_go_on(
     last = done.stderr.splitlines()[-1]
     assert last.startswith("iwae: 1 of 2 runs of the sweep failed: [dataset=digits k=13]")
     assert last.endswith("the bound is nan at step 7")
-    assert list(tmp_path.iterdir()) == []
+    (sweep,) = tmp_path.glob("outputs/sweeps/*")
+    assert [json.loads((sweep / "jobs" / f"{i}.json").read_text())["state"] for i in (0, 1)] == [
+        "failed",
+        "finished",
+    ]
+    assert "the bound is nan at step 7" in (sweep / "jobs" / "0.log").read_text()
 
 
 @pytest.mark.parametrize(("k", "code"), [(15, 128 + signal.SIGTERM), (16, 128 + signal.SIGINT)])
@@ -157,7 +170,8 @@ def test_a_signal_ends_the_sweep(tmp_path: Path, k: int, code: int) -> None:
     assert "running k=2" in done.stderr
     assert "running k=3" not in done.stderr
     assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert "1 of 3 runs of the sweep are finished" in done.stderr
+    assert "run 2 of 3" in done.stderr
 
 
 def test_a_failed_single_run_is_one_line(tmp_path: Path) -> None:
@@ -166,20 +180,18 @@ def test_a_failed_single_run_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[1:] == ["iwae: the bound is nan at step 7"]
 
 
-@pytest.mark.parametrize("overrides", [["k=17"], ["-m", "k=17,5"]])
-def test_a_bug_keeps_its_traceback(tmp_path: Path, overrides: list[str]) -> None:
-    done = fake(tmp_path, *overrides)
+def test_a_bug_keeps_its_traceback_and_the_other_runs_of_a_sweep_go_on(tmp_path: Path) -> None:
+    done = fake(tmp_path, "k=17")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert done.stderr.splitlines()[-1] == "ZeroDivisionError"
-
-
-def test_a_sweep_through_worker_processes_brings_its_results_back(tmp_path: Path) -> None:
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    joblib = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    done = iwae(tmp_path, "train", "--json", "-m", *TINY, "seed=0,1", *joblib)
-    assert done.returncode == 0, done.stderr
-    assert ["seed0" in run["folder"] for run in json.loads(done.stdout)] == [True, False]
+    done = fake(tmp_path, "-m", "k=17,5")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "running k=5" in done.stderr
+    assert "[dataset=digits k=17] ZeroDivisionError; traceback in" in done.stderr.splitlines()[-1]
+    (log,) = tmp_path.glob("outputs/sweeps/*/jobs/0.log")
+    assert "Traceback" in log.read_text()
 
 
 def test_a_run_and_a_sweep_leave_only_their_own_folders(tmp_path: Path) -> None:
@@ -192,25 +204,20 @@ def test_a_run_and_a_sweep_leave_only_their_own_folders(tmp_path: Path) -> None:
     done = iwae(tmp_path, "train", "-m", *TINY, "objective=iwae,vae")
     assert done.returncode == 0, done.stderr
     assert "1 of 2 were finished before" in done.stdout
-    assert "Next: iwae eval outputs/runs/digits-" in done.stdout
+    assert done.stdout.splitlines()[-1] == "Next: iwae report"
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
     runs: list[Any] = [path for path in (tmp_path / "outputs" / "runs").iterdir() if path.is_dir()]
     assert len(runs) == 2
 
 
-def test_a_launcher_that_is_not_installed_names_the_extra_that_brings_it(tmp_path: Path) -> None:
-    """The plugin is hidden from the search for plugins, as if it had never been installed."""
-    hidden = (
-        "import pkgutil\n"
-        "walk = pkgutil.walk_packages\n"
-        "pkgutil.walk_packages = lambda *a, **k: (\n"
-        "    m for m in walk(*a, **k) if 'joblib' not in m.name)\n"
-        "from iwae_cli.cli.main import main\n"
-        "words = ['train', '-m', 'dataset=digits', 'k=1,2', 'hydra/launcher=joblib']\n"
-        "main(words, prog_name='iwae')\n"
-    )
-    done = python(tmp_path, "-c", hidden)
-    assert done.returncode == 2, done.stderr
-    hint = "iwae: hydra/launcher=joblib is not installed: pip install 'iwae-cli[joblib]'"
+def test_a_launcher_that_is_not_installed_names_the_extra_that_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(base, "find_spec", lambda name: None)
+    words = ["train", "-m", "dataset=digits", "k=1,2", "launcher=joblib"]
+    done = CliRunner().invoke(main, words, prog_name="iwae")
+    assert done.exit_code == 2
+    hint = "iwae: launcher=joblib is not installed: pip install 'iwae-cli[joblib]'"
     assert done.stderr.splitlines()[-1] == hint
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == []

@@ -128,7 +128,7 @@ def test_a_signal_ends_a_parallel_sweep_and_every_run_of_it_is_saved(
     tmp_path: Path, environment: dict[str, str], number: int
 ) -> None:
     """Ctrl-C goes to every process of the terminal's foreground group; SIGTERM to one alone."""
-    sweep = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "k=5,6,7,8"]
+    sweep = ["-m", "launcher=joblib", "launcher.n_jobs=2", "k=5,6,7,8"]
     process = start(tmp_path, environment, *RUN, *sweep, new_session=True)
     deadline = time.monotonic() + 90
     while len(list(tmp_path.glob("outputs/runs/*/checkpoint.pt"))) < 2:

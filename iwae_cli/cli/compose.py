@@ -3,57 +3,27 @@
 import difflib
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import env_override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.completion_plugin import DefaultCompletionPlugin
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from iwae_cli.core.config import unknown
 from iwae_cli.core.errors import ConfigError
 
 VERSION_BASE = "1.3"
-# Launchers that come with an extra of the same name
-EXTRAS = ("joblib",)
-
-
-@dataclass(frozen=True)
-class Job:
-    """The run that Hydra has called a task for.
-
-    Attributes:
-        name: Its overrides, as they were typed.
-        sweep: Whether it is one of a sweep.
-        number: Its place in the sweep, from 0.
-        folder: Where it may leave files.
-    """
-
-    name: str
-    sweep: bool
-    number: int
-    folder: Path
-
-
-def job() -> Job:
-    """Return the run at hand; to be called from within a task alone."""
-    here = HydraConfig.get()
-    sweep = here.mode == RunMode.MULTIRUN
-    task = OmegaConf.to_container(here.overrides.task, resolve=False)
-    return Job(
-        name=" ".join(cast(list[str], task)),
-        sweep=sweep,
-        number=here.job.num if sweep else 0,
-        folder=Path(here.runtime.output_dir),
-    )
 
 
 def conf_folder() -> Path:
@@ -62,26 +32,69 @@ def conf_folder() -> Path:
     return next(conf for conf in (package / "conf", package.parent / "conf") if conf.is_dir())
 
 
-def hydra_main(
-    task: Callable[[DictConfig], None],
+def each_point(
+    task: Callable[[str, DictConfig], None],
     overrides: Sequence[str],
-    *flags: str,
+    *,
     multirun: bool = False,
     config_dir: str | None = None,
-) -> None:
-    """Call `task` through `hydra.main`, once for each point; Hydra's errors become ConfigErrors."""
-    main = hydra.main(
-        version_base=VERSION_BASE, config_path=str(conf_folder()), config_name="config"
-    )(task)
-    more = ["--multirun"] * multirun + [f"--config-dir={config_dir}"] * bool(config_dir)
-    argv, sys.argv = sys.argv, ["iwae", *flags, *more, "--", *overrides]
+) -> bool:
+    """Call `task(name, values)` for each run that the overrides ask for; each is composed once.
+
+    A run's name is its overrides as they were typed. Returns whether the runs are a sweep: with
+    `multirun`, or where the composed `hydra.mode` says so.
+
+    Raises:
+        ConfigError: What Hydra cannot compose.
+    """
+    folders = [f"file://{Path(config_dir).resolve()}"] if config_dir else []
+    search = [f"hydra.searchpath={folders}"] if folders else []
+    with (
+        errors_of_hydra(overrides),
+        hydra.initialize_config_dir(str(conf_folder()), version_base=VERSION_BASE),
+    ):
+        given = OverridesParser.create().parse_overrides(list(overrides))
+        first = [next(iter(words_of(override))) for override in given]
+        values = hydra.compose("config", [*search, *first], return_hydra_config=True)
+        if not (multirun or values.hydra.mode == RunMode.MULTIRUN):
+            if several := [one.input_line for one in given if one.is_sweep_override()]:
+                raise ConfigError(
+                    f"'{several[0]}' has several values: add -m to sweep over them, or write "
+                    "key=[a,b]"
+                )
+            with open_dict(values):
+                del values["hydra"]
+            task(name_of(overrides), values)
+            return False
+        inside = [f"{key}={value}" for key, value in (values.hydra.sweeper.params or {}).items()]
+        given = OverridesParser.create().parse_overrides([*inside, *overrides])
+        choices = {override.get_key_element(): words_of(override) for override in given}
+        for words in product(*choices.values()):
+            task(name_of(words), hydra.compose("config", [*search, *words]))
+    return True
+
+
+def words_of(override: Override) -> list[str]:
+    """Return an override, or each of those that a sweep over its values stands for."""
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    if not override.is_discrete_sweep():
+        raise ConfigError(f"'{override.input_line}' has no end: name the values, as in k=1,5")
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def name_of(words: Sequence[str]) -> str:
+    """Return overrides as the name of a run, without those that are for Hydra itself."""
+    return " ".join(word for word in words if not word.lstrip("+~").startswith("hydra"))
+
+
+@contextmanager
+def errors_of_hydra(overrides: Sequence[str]) -> Iterator[None]:
+    """Make Hydra's errors in the block ConfigErrors of one line."""
     try:
-        with env_override({"HYDRA_FULL_ERROR": "1"}):  # let the original exceptions through
-            main()
+        yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_explain(error, overrides)) from None
-    finally:
-        sys.argv = argv
 
 
 def plain(values: DictConfig) -> Mapping[str, Any]:
@@ -102,8 +115,17 @@ def show(
     config_dir: str | None = None,
 ) -> None:
     """Print the composed configuration (`cfg`) or what Hydra knows (`info`) to stdout."""
-    flags = [f"--cfg={cfg}"] * bool(cfg) + ["--resolve"] * resolve + [f"--info={info}"] * bool(info)
-    hydra_main(lambda _: None, overrides, *flags, config_dir=config_dir)
+    more = [f"--cfg={cfg}"] * bool(cfg) + ["--resolve"] * resolve + [f"--info={info}"] * bool(info)
+    more += [f"--config-dir={config_dir}"] * bool(config_dir)
+    main = hydra.main(
+        version_base=VERSION_BASE, config_path=str(conf_folder()), config_name="config"
+    )(lambda _: None)
+    argv, sys.argv = sys.argv, ["iwae", *more, "--", *overrides]
+    try:
+        with errors_of_hydra(overrides), env_override({"HYDRA_FULL_ERROR": "1"}):
+            main()  # and let the original exceptions through
+    finally:
+        sys.argv = argv
 
 
 def completions(words: Sequence[str], incomplete: str) -> list[str]:
@@ -125,14 +147,10 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
         return f"cannot read '{error.override}': write key=value, and quote special characters"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        if group == "hydra/launcher" and name in EXTRAS:
-            return f"hydra/launcher={name} is not installed: pip install 'iwae-cli[{name}]'"
         return unknown(group, name, error.options)
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: add {error.full_key}=..."
     text = str(error) or str(error.__cause__)
-    if match := re.match(r"Ambiguous value for argument '(.+)'", text):
-        return f"'{match[1]}' has several values: add -m to sweep over them, or write key=[a,b]"
     if match := re.match(r"Could not override '([^']+)'", text):
         nearest = _nearest(match[1], overrides)
         hint = f"did you mean '{nearest}'? " if nearest else ""

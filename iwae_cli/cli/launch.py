@@ -1,45 +1,38 @@
 """Every run that a command line asks for, checked first and then carried out.
 
-A sweep is composed twice: first every point is checked and nothing is started (`plan`), then its
-jobs go through Hydra's launcher (`launch`). A job leaves its outcome as a file in a temporary sweep
-folder, so that any launcher can carry it, in this process or in others. Hydra leaves no file.
+Hydra composes each run once (`plan`) and knows nothing of where it is carried out. A sweep is then
+a list of jobs in a folder of its own, which a launcher carries out (`launch`); every job leaves its
+record there, whatever process or machine it ran on.
 """
 
-import json
 import logging
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
-from iwae_cli.cli import compose
-from iwae_cli.cli.output import log_to_stderr
-from iwae_cli.core.config import Config, parse
+from iwae_cli.cli import compose, launchers
+from iwae_cli.cli.launchers.base import Here
+from iwae_cli.cli.launchers.jobs import Point, jobs_of
+from iwae_cli.core.config import parse
 from iwae_cli.core.errors import ConfigError, IwaeError, Stopped
+from iwae_cli.core.progress import Counter
 from iwae_cli.core.signals import StopSignals
 from iwae_cli.data import registry
+from iwae_cli.runs.sweep_folder import Job, SweepFolder, sweep_name
 
 log = logging.getLogger("iwae")
-LAUNCHER = ("hydra/launcher", "hydra.launcher")
-
-
-@dataclass(frozen=True)
-class Point:
-    """One run that a command line asks for: its overrides and its checked configuration."""
-
-    overrides: str
-    config: Config
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs that a command line asks for, in order, and whether they are a sweep."""
+    """All runs that a command line asks for, in order, whether they are a sweep, and where."""
 
     points: list[Point]
     sweep: bool
+    launcher: dict[str, Any] = field(default_factory=lambda: {"name": "local"})
 
 
 @dataclass(frozen=True)
@@ -48,6 +41,7 @@ class Launched:
 
     results: list[dict[str, Any]]
     failures: list[str]
+    sweep: bool = False
 
 
 def plan(overrides: Sequence[str], *, multirun: bool, config_dir: str | None = None) -> Plan:
@@ -58,33 +52,48 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: str | None = N
     """
     from iwae_cli.training.resolve import validate
 
+    refuse_hydras_launchers(overrides)
     points: list[Point] = []
     faults: list[tuple[str, IwaeError]] = []
-    sweep = False
+    nodes: list[dict[str, Any]] = []
+    counter = Counter("runs composed and checked")
 
-    def check(values: DictConfig) -> None:
-        nonlocal sweep
-        job = compose.job()
-        sweep = job.sweep
+    def check(name: str, composed: DictConfig) -> None:
         try:
-            config = parse(compose.plain(values))
+            values = dict(compose.plain(composed))
+            nodes.append(values.pop("launcher"))
+            config = parse(values)
             validate(config)
         except IwaeError as error:
-            faults.append((job.name, error))
+            faults.append((name, error))
         else:
-            points.append(Point(job.name, config))
+            points.append(Point(name, config))
+        counter.count()
 
-    here = [text for text in overrides if not text.lstrip("+~").startswith(LAUNCHER)]
-    with tempfile.TemporaryDirectory(prefix="iwae-") as folder:
-        here += ["hydra/launcher=basic", f"hydra.sweep.dir='{folder}'"]
-        compose.hydra_main(check, here, multirun=multirun, config_dir=config_dir)
+    sweep = compose.each_point(check, overrides, multirun=multirun, config_dir=config_dir)
     if faults:
         if not sweep:
             raise faults[0][1]
         lines = "; ".join(f"[{name}] {error}" for name, error in faults)
         bad = f"{len(faults)} of {len(faults) + len(points)} points"
         raise ConfigError(f"{bad} of the sweep cannot run, none was started: {lines}")
-    return Plan(points, sweep)
+    if any(node != nodes[0] for node in nodes):
+        raise ConfigError("launcher cannot be swept over: all runs of a sweep have the same one")
+    launchers.find(nodes[0])
+    return Plan(points, sweep, nodes[0])
+
+
+def refuse_hydras_launchers(overrides: Sequence[str]) -> None:
+    """Raise ConfigError where a launcher of Hydra's is asked for, with what to write instead."""
+    for text in overrides:
+        key, _, value = text.lstrip("+~").partition("=")
+        if key == "hydra/launcher":
+            raise ConfigError(
+                f"'{text}': write launcher={value if value in launchers.LAUNCHERS else 'NAME'}; "
+                f"launchers are {', '.join(launchers.LAUNCHERS)}"
+            )
+        if key.startswith("hydra.launcher."):
+            raise ConfigError(f"'{text}': write {text.lstrip('+~').removeprefix('hydra.')}")
 
 
 def plans(
@@ -99,89 +108,85 @@ def launch_all(
 ) -> Launched:
     """Carry out sweeps one after another, once all of them have been checked; see `launch`.
 
-    Of several, one that fails is recorded and the others go on.
+    Of several, one that fails is recorded and the others go on. `config_dir` is the user's own
+    folder of YAML files, searched before ours.
 
     Raises:
         IwaeError: A fault found before anything started, the failure of the only one, or Stopped.
     """
-    if len(sweeps) == 1:
-        return launch(sweeps[0], multirun=multirun, config_dir=config_dir)
-    plans(sweeps, multirun=multirun, config_dir=config_dir)
-    done = Launched([], [])
-    for number, sweep in enumerate(sweeps, start=1):
+    todo = plans(sweeps, multirun=multirun, config_dir=config_dir)
+    if len(todo) == 1:
+        return launch(todo[0])
+    done = Launched([], [], sweep=True)
+    for number, (sweep, one) in enumerate(zip(sweeps, todo, strict=True), start=1):
         name = " ".join(sweep)
         log.info("sweep %d of %d: %s", number, len(sweeps), name)
         try:
-            one = launch(sweep, multirun=multirun, config_dir=config_dir)
+            came = launch(one)
         except Stopped:
             raise
         except IwaeError as error:
             log.error("failed: %s", error)
-            one = Launched([], [f"[{name}] {error}"])
-        done.results.extend(one.results)
-        done.failures.extend(one.failures)
+            came = Launched([], [f"[{name}] {error}"])
+        done.results.extend(came.results)
+        done.failures.extend(came.failures)
     return done
 
 
-def launch(overrides: Sequence[str], *, multirun: bool, config_dir: str | None = None) -> Launched:
-    """Carry out every run that the overrides ask for, once all of them have been checked.
+def launch(todo: Plan) -> Launched:
+    """Carry out every run of a plan.
 
-    A run of a sweep that fails is recorded and the others go on; SIGINT and SIGTERM end the sweep.
-    `config_dir` is the user's own folder of YAML files, searched before ours.
+    A run of a sweep that fails is recorded and the others go on; a signal ends the sweep.
 
     Raises:
-        IwaeError: A fault found before anything started, the failure of a single run, or Stopped.
+        IwaeError: Data that is missing, the failure of a single run, or Stopped.
     """
     from iwae_cli.training import run as training
 
-    todo = plan(overrides, multirun=multirun, config_dir=config_dir)
-    if not todo.sweep:
+    if not todo.sweep and todo.launcher["name"] == "local":
         return Launched([training.run(point.config).as_dict() for point in todo.points], [])
+    launcher = launchers.find(todo.launcher)
+    launcher.check()
     for point in todo.points:  # data that is missing is missing before the first run
         registry.loaded(registry.find(point.config.dataset))
-    log.info("sweep of %d runs", len(todo.points))
-    with tempfile.TemporaryDirectory(prefix="iwae-") as folder:
-        there = [*overrides, f"hydra.sweep.dir='{folder}'"]
+    jobs = jobs_of(todo.points)
+    folder = Path(todo.points[0].config.outputs) / "sweeps" / sweep_name(jobs)
+    sweep = SweepFolder(folder.absolute())
+    with sweep.lock():
+        log.info("sweep of %d runs: %s", len(todo.points), folder)
+        sweep.write(jobs, todo.launcher)
+        assert isinstance(launcher, Here)
+        for job in jobs:
+            sweep.forget(job.number)
         with StopSignals(forward=True) as signals:
-            try:
-                compose.hydra_main(_job, there, multirun=multirun, config_dir=config_dir)
-            except Exception:  # a launcher fails in its own ways when its workers are told to end
-                if signals.received is None:
-                    raise
-        files = [Path(folder, str(number), "outcome.json") for number in range(len(todo.points))]
-        outcomes = [json.loads(file.read_text()) for file in files if file.exists()]
-    results = [outcome["result"] for outcome in outcomes if "result" in outcome]
-    stopped = [outcome for outcome in outcomes if "stopped" in outcome]
-    if signals.received is not None or stopped:
-        said = "; ".join(outcome["stopped"] for outcome in stopped) or "stopped between two runs"
-        number = signals.received or stopped[0]["signal"]
-        done = f"{len(results)} of {len(todo.points)} runs of the sweep are finished"
-        raise Stopped(f"{said}; {done}", signal_number=number)
-    return Launched(results, [outcome["failed"] for outcome in outcomes if "failed" in outcome])
+            launcher.run(sweep, jobs, signals)
+        return outcome(sweep, jobs, signals.received)
 
 
-def _job(values: DictConfig) -> None:
-    """Carry out one run of a sweep, in whatever process, and leave its outcome in its folder."""
-    from iwae_cli.training import run as training
+def outcome(sweep: SweepFolder, jobs: Sequence[Job], received: int | None) -> Launched:
+    """Return what came of the runs that were asked for.
 
-    job = compose.job()
-    if (stopped := job.folder.parent / "stopped").exists():
-        return
-    if not log.handlers:  # another process than the one that was started
-        log_to_stderr()
-    log.info("run %d of the sweep: %s", job.number + 1, job.name)
-    try:
-        with StopSignals() as signals:
-            if signals.received is not None:
-                return
-            result = training.run(parse(compose.plain(values)), wait=True)
-            if signals.received is not None:
-                stopped.touch()
-        outcome: dict[str, Any] = {"result": result.as_dict()}
-    except Stopped as error:
-        stopped.touch()
-        outcome = {"stopped": str(error), "signal": error.exit_code - 128}
-    except IwaeError as error:
-        log.error("failed: %s", error)
-        outcome = {"failed": f"[{job.name}] {error}"}
-    (job.folder / "outcome.json").write_text(json.dumps(outcome))
+    Raises:
+        Stopped: A signal ended the sweep, or one of its runs.
+    """
+    results, failures, stopped = list[dict[str, Any]](), list[str](), list[dict[str, Any]]()
+    for job in jobs:
+        record = sweep.record(job.number) or {"state": "not started"}
+        match record["state"]:
+            case "finished":
+                results += [record["result"]] if job.asked else []
+            case "failed":
+                failures.append(f"[{job.name}] {record['message']}")
+            case "stopped":
+                stopped.append(record)
+            case "running":
+                where = f"its process was killed, see {sweep.log(job.number)}"
+                failures.append(f"[{job.name}] {where}")
+    if received is not None or stopped:
+        said = "; ".join(record["message"] for record in stopped) or "stopped between two runs"
+        asked = sum(job.asked for job in jobs)
+        raise Stopped(
+            f"{said}; {len(results)} of {asked} runs of the sweep are finished",
+            signal_number=received or stopped[0]["signal"],
+        )
+    return Launched(results, failures, sweep=True)

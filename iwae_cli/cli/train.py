@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ import click
 from iwae_cli.cli.completion import overrides_completed
 from iwae_cli.cli.options import as_json
 from iwae_cli.cli.output import Row, print_json, print_table
+from iwae_cli.cli.sweep_results import with_scores
 from iwae_cli.core.errors import SweepError, UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 FOLDER = click.Path(exists=True, file_okay=False)
 # The columns of tables: key and heading
 TRAINED = {"folder": "run", "passes": "passes", "bound": "bound", "valid_bound": "valid bound"}
+TRAINED |= {"nll": "NLL", "eval_k": "by k", "active": "active units"}
 FORECAST = {"run": "run", "state": "state", "passes_done": "done", "passes": "passes"}
 FORECAST |= {"time_left": "time left", "megabytes": "MB"}
 
@@ -53,7 +56,7 @@ def train(
       iwae train k=50
       iwae train dataset=digits k=5 objective=vae optimizer.passes=20 seed=1
       iwae train 'arch.latents=[20]' 'arch.hidden=[[100,100]]' device=cpu
-      iwae train -m k=1,5,50 arch=one_layer,two_layer
+      iwae train -m k=1,5,50 arch=one_layer,two_layer launcher=joblib
       iwae train --dry-run experiment=table1
       iwae train profile=fast
       iwae train dataset=arrays dataset.train=mine.npz
@@ -79,22 +82,26 @@ def train(
         print_forecasts(forecasts(point.config for point in points), as_json=as_json)
         return
     done = launch.launch_all(sweeps, multirun=multirun, config_dir=config_dir)
+    results = with_scores(done.results) if done.sweep else done.results
     if as_json:
-        print_json(done.results)
-    elif done.results:
-        print_trained(done.results)
+        print_json(results)
+    elif results:
+        print_trained(results, sweep=done.sweep)
     if done.failures:
         total = len(done.failures) + len(done.results)
         lines = "; ".join(done.failures)
         raise SweepError(f"{len(done.failures)} of {total} runs of the sweep failed: {lines}")
 
 
-def print_trained(results: Sequence[Row]) -> None:
+def print_trained(results: Sequence[Row], *, sweep: bool) -> None:
     """Print what training came to, and the command to type next."""
     print_table(results, TRAINED)
     if finished := sum(bool(result.get("already_finished")) for result in results):
         click.echo(f"{finished} of {len(results)} were finished before: nothing was trained there")
-    click.echo(f"Next: iwae eval {shlex.quote(str(results[-1]['folder']))}")
+    folder = Path(str(results[-1]["folder"]))
+    outputs = "" if folder.parts[0] == "outputs" else str(folder.parents[1])
+    command = f"iwae report {outputs}" if sweep else f"iwae eval {shlex.quote(str(folder))}"
+    click.echo(f"Next: {command.strip()}")
 
 
 def print_forecasts(forecasts: Sequence["Forecast"], *, as_json: bool) -> None:

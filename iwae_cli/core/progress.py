@@ -24,6 +24,24 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+class Counter:
+    """Counts work whose size is not known, with a log line every ten seconds.
+
+    Args:
+        what: What is counted, such as `runs composed`.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what, self.number, self.last_line = what, 0, time.monotonic()
+
+    def count(self) -> None:
+        """Count one more."""
+        self.number += 1
+        if time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
+            self.last_line = time.monotonic()
+            log.info("%s %s", f"{self.number:,}", self.what)
+
+
 class Forecast:
     """Tells once, after some seconds of work, how long the rest will take.
 
