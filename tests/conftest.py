@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from iwae_cli.core import config
 from iwae_cli.core.config import Arch, Config
 from iwae_cli.models.iwae import IWAE
+from iwae_cli.runs.checkpoint_file import read_content, write_content
 from iwae_cli.training import run as training
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,6 +113,15 @@ def settings(outputs: Path, **changes: Any) -> Config:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a two-layer run of one pass."""
     return training.run(settings(tmp_path_factory.mktemp("outputs"))).folder
+
+
+@contextmanager
+def changed_checkpoint(path: Path) -> Iterator[dict[str, Any]]:
+    """Give the content of a checkpoint, a file or a run's, and write what the block made of it."""
+    file = path / "checkpoint.pt" if path.is_dir() else path
+    content = read_content(file)
+    yield content
+    write_content(file, content)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import settings
+from conftest import changed_checkpoint, settings
 from omegaconf import OmegaConf
 
 import iwae_cli
@@ -17,10 +17,11 @@ from iwae_cli.core.device import precision_of
 from iwae_cli.core.errors import CheckpointError, ConfigError, DataError, NonFiniteError
 from iwae_cli.evaluation.active_units import active_units
 from iwae_cli.evaluation.evaluate import evaluate
-from iwae_cli.runs import checkpoint, log
+from iwae_cli.runs import log
+from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.training import run as training
-from iwae_cli.training.resolve import ResolvedRun, prepare, validate
-from iwae_cli.training.resume import content_of
+from iwae_cli.training.resolve import prepare, validate
+from iwae_cli.training.resume import checkpoint_of
 
 
 def test_a_run_leaves_its_files_in_a_folder_named_by_what_it_is(trained: Path) -> None:
@@ -30,9 +31,9 @@ def test_a_run_leaves_its_files_in_a_folder_named_by_what_it_is(trained: Path) -
     assert names <= {path.name for path in trained.iterdir()}
     assert json.loads((trained / "environment.json").read_text())["torch"] == torch.__version__
     assert OmegaConf.load(trained / "config.yaml").optimizer.eps == 5e-6
-    content = checkpoint.load(trained / "checkpoint.pt")
-    assert content["config"] == OmegaConf.to_container(OmegaConf.load(trained / "config.yaml"))
-    assert content["identity"].startswith(trained.name[-8:])
+    stored = Checkpoint.read(trained / "checkpoint.pt")
+    assert stored.config == OmegaConf.to_container(OmegaConf.load(trained / "config.yaml"))
+    assert stored.identity.startswith(trained.name[-8:])
 
 
 def test_the_saved_config_gives_the_same_run_again(trained: Path) -> None:
@@ -81,9 +82,8 @@ def test_the_default_says_how_to_go_on_with_an_unfinished_run_of_the_former_defa
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     former = prepare(settings(tmp_path, optimizer={"name": "paper"}))
-    content = new_content(former)
     former.folder.path.mkdir(parents=True)
-    checkpoint.save(former.folder.checkpoint, content)
+    checkpoint_of(training.new_trainer(former), former).write(former.folder.checkpoint)
     changed = {"name": "kfac", "passes": 1}
     for optimizer, said in (({"name": "kfac"}, True), (changed, False)):
         run = prepare(settings(tmp_path, optimizer=optimizer))
@@ -92,11 +92,6 @@ def test_the_default_says_how_to_go_on_with_an_unfinished_run_of_the_former_defa
             training.say_of_former_default(run)
         assert (f"{former.folder.path} of the former default" in caplog.text) == said
         assert ("goes on with optimizer=paper" in caplog.text) == said
-
-
-def new_content(run: ResolvedRun) -> dict[str, Any]:
-    """Return the checkpoint of a run that has just begun."""
-    return content_of(training.new_trainer(run), run)
 
 
 @pytest.mark.parametrize(
@@ -133,13 +128,12 @@ def test_training_that_diverges_stops_and_keeps_the_last_good_checkpoint(tmp_pat
 
 
 def test_a_checkpoint_of_another_run_or_architecture_is_refused(copied: Path) -> None:
-    content = checkpoint.load(copied / "checkpoint.pt")
-    del content["format"]
-    checkpoint.save(copied / "checkpoint.pt", {**content, "identity": "0" * 64})
+    with changed_checkpoint(copied) as content:
+        content["identity"] = "0" * 64
     with pytest.raises(CheckpointError, match="belongs to another run"):
         training.run(settings(put_into_runs(copied)))
-    other = {**content["config"], "arch": {"latents": [5], "hidden": [[8]]}}
-    checkpoint.save(copied / "checkpoint.pt", {**content, "config": other})
+    with changed_checkpoint(copied) as content:
+        content["config"]["arch"] = {"latents": [5], "hidden": [[8]]}
     with pytest.raises(CheckpointError, match="another architecture"):
         iwae_cli.load(copied)
 
@@ -153,10 +147,8 @@ def put_into_runs(folder: Path) -> Path:
 
 
 def test_other_data_than_the_model_was_trained_on_is_refused(copied: Path) -> None:
-    content = checkpoint.load(copied / "checkpoint.pt")
-    content["config"]["dataset"]["test"] = 300
-    del content["format"]
-    checkpoint.save(copied / "checkpoint.pt", content)
+    with changed_checkpoint(copied) as content:
+        content["config"]["dataset"]["test"] = 300
     with pytest.raises(DataError, match="was trained on other data"):
         evaluate(copied)
 

@@ -1,5 +1,6 @@
 """`iwae export`: one small file that evaluates as its run does, and leaves nothing behind."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import Command, tiny_run
+from conftest import Command, settings, tiny_run
 
 import iwae_cli
 from iwae_cli.core.config import Arch
@@ -16,10 +17,13 @@ from iwae_cli.core.errors import CheckpointError, UsageError
 from iwae_cli.evaluation.active_units import active_units
 from iwae_cli.evaluation.evaluate import evaluate
 from iwae_cli.evaluation.trained_run import TrainedRun
+from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.runs import checkpoint
+from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.runs.export import export, exported
-from iwae_cli.training.resume import load_optimizer_state
+from iwae_cli.training.resolve import prepare
+from iwae_cli.training.resume import take_over
+from iwae_cli.training.run import new_trainer
 
 LARGEST = 2_500_000
 
@@ -99,23 +103,30 @@ def test_every_command_that_evaluates_reads_an_exported_model(
 def test_the_papers_networks_fit_in_two_and_a_half_megabytes(
     trained: Path, tmp_path: Path, latents: list[int], hidden: list[list[int]]
 ) -> None:
-    content = checkpoint.load(trained / "checkpoint.pt")
-    network = IWAE(784, Arch(latents=latents, hidden=hidden)).double()
-    content["model"] = network.state_dict()
-    checkpoint.save(tmp_path / "model.pt", exported(content))
+    own = Checkpoint.read(trained / "checkpoint.pt")
+    arch = Arch(latents=latents, hidden=hidden)
+    network = IWAE(784, arch).double()
+    initialise(network, "glorot", generator=torch.Generator(), mean_image=None)
+    stored = dataclasses.replace(
+        own,
+        config={**own.config, "arch": dataclasses.asdict(arch)},
+        data=dataclasses.replace(own.data, pixels=784, image_shape=(28, 28)),
+        model=network.state_dict(),
+    )
+    exported(stored).write(tmp_path / "model.pt")
     assert (tmp_path / "model.pt").stat().st_size < LARGEST
-    stored = checkpoint.load(tmp_path / "model.pt")
-    assert {tensor.dtype for tensor in stored["model"].values()} == {torch.float32}
+    again = Checkpoint.read(tmp_path / "model.pt")
+    assert {tensor.dtype for tensor in again.model.values()} == {torch.float32}
     for key in ("config", "identity", "data"):
-        assert stored[key] == content[key]
+        assert getattr(again, key) == getattr(stored, key)
 
 
 def test_an_exported_model_is_not_trained_on_and_not_put_among_a_runs_files(
     model: Path, copied: Path
 ) -> None:
-    content = checkpoint.load(model)
+    run = prepare(settings(copied.parent))
     with pytest.raises(CheckpointError, match="has no state of an optimiser"):
-        load_optimizer_state(None, content)  # type: ignore[arg-type]  # not looked at
+        take_over(new_trainer(run), Checkpoint.read(model), run)
     with pytest.raises(UsageError, match="is the folder of a run"):
         export(model, output=copied / "model.pt")
 

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import settings
+from conftest import changed_checkpoint, settings
 
 import iwae_cli
 from iwae_cli.core.errors import ConfigError, ResultsError
 from iwae_cli.evaluation.active_units import active_units
 from iwae_cli.evaluation.evaluate import evaluate
-from iwae_cli.runs import checkpoint
 from iwae_cli.training import run as training
 from iwae_cli.training.resolve import components_of
 
@@ -109,11 +108,10 @@ def test_metrics_that_were_cut_are_whole_again_when_a_finished_run_is_named(tmp_
 
 def test_a_checkpoint_of_more_training_is_evaluated_anew(copied: Path) -> None:
     evaluate(copied, k=[5], limit=10)
-    content = checkpoint.load(copied / "checkpoint.pt")
-    content["training"]["steps"] += 1
-    content["model"]["generative.0.logits.bias"] += 0.5
-    del content["format"]
-    checkpoint.save(copied / "checkpoint.pt", content)
+    with changed_checkpoint(copied) as content:
+        content["training"]["step_in_pass"] += 1
+        content["training"]["steps"] += 1
+        content["model"]["generative.0.logits.bias"] += 0.5
     evaluate(copied, k=[5], limit=10)
     assert len(pd.read_csv(copied / "eval.csv")["nll"].unique()) == 2
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import Command, tiny_run
 
-from iwae_cli.runs import checkpoint
+from iwae_cli.runs.checkpoint import Checkpoint
 
 RUN = tiny_run("optimizer.stages=4", "k=5", "checkpoint_seconds=0.05", "validate_passes=7")
 
@@ -45,10 +45,13 @@ def wait_for_checkpoint(folder: Path) -> None:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    first, second = (checkpoint.load(run / "checkpoint.pt") for run in (one, other))
-    for name, parameter in first["model"].items():
-        assert torch.equal(parameter, second["model"][name]), name
-    assert torch.equal(first["training"]["generator"], second["training"]["generator"])
+    first, second = (Checkpoint.read(run / "checkpoint.pt") for run in (one, other))
+    for name, parameter in first.model.items():
+        assert torch.equal(parameter, second.model[name]), name
+    states = [one.training.generator for one in (first, second)]
+    assert states[0] is not None
+    assert states[1] is not None
+    assert torch.equal(states[0], states[1])
     timing = ["seconds", "images_per_second"]
     tables = [pd.read_csv(run / "metrics.csv").drop(columns=timing) for run in (one, other)]
     assert len(tables[0]) == 40
@@ -90,7 +93,7 @@ def test_a_stopped_run_saves_says_how_to_resume_and_goes_on(
     hint = f"all saved; run the same command again to resume {folder}"
     assert log.splitlines()[-1].endswith(hint)
     assert "Traceback" not in log
-    steps = checkpoint.load(only_run(tmp_path) / "checkpoint.pt")["training"]["steps"]
+    steps = Checkpoint.read(only_run(tmp_path) / "checkpoint.pt").training.steps
     assert f"after step {steps}" in log
     again = start(tmp_path, environment, *RUN)
     _, log = again.communicate(timeout=120)

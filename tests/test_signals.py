@@ -13,7 +13,7 @@ from conftest import tiny_run
 
 from iwae_cli.core.errors import Stopped
 from iwae_cli.core.signals import STOPPING, StopSignals
-from iwae_cli.runs import checkpoint
+from iwae_cli.runs.checkpoint import Checkpoint
 
 LONG = tiny_run("optimizer.stages=8", "checkpoint_seconds=3600", "validate_passes=0")
 
@@ -44,7 +44,7 @@ def wait_for_a_pass(folder: Path) -> Path:
 
 
 def saved_steps(run: Path) -> int:
-    return int(checkpoint.load(run / "checkpoint.pt")["training"]["steps"])
+    return Checkpoint.read(run / "checkpoint.pt").training.steps
 
 
 @pytest.mark.parametrize("number", [one for one in STOPPING if one != signal.SIGINT])

@@ -130,12 +130,12 @@ def test_a_restored_run_equals_an_uninterrupted_one_bit_for_bit(recipe: Recipe, 
 
     def save() -> None:
         optimizer, model = whole.optimizer.state_dict(), whole.model.state_dict()
-        saved.append(copy.deepcopy((whole.steps, whole.state(), optimizer, model)))
+        saved.append(copy.deepcopy((whole.steps, whole.state_dict(), optimizer, model)))
 
     whole.run(save=save, on_pass=lambda _: None, checkpoint_seconds=0, validate_passes=1)
     taken, state, optimizer, model = saved[steps - 1]
     assert taken == steps
-    second.restore(state)
+    second.load_state_dict(state)
     second.model.load_state_dict(model)
     second.optimizer.load_state_dict(optimizer)
     run(second)
@@ -210,4 +210,4 @@ def test_a_state_with_a_parameter_that_is_not_finite_is_never_given_out() -> Non
     one = trainer()
     one.model.get_parameter("recognition.0.mean.bias").data[0] = math.nan
     with pytest.raises(NonFiniteError, match="a parameter is NaN or infinite"):
-        one.state()
+        one.state_dict()

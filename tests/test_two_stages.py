@@ -11,7 +11,7 @@ from conftest import Command, tiny_run
 from iwae_cli.core import config
 from iwae_cli.core.config import Config
 from iwae_cli.core.errors import ConfigError
-from iwae_cli.runs import checkpoint
+from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.training import run as training
 from iwae_cli.training.dry_run import forecasts
 from iwae_cli.training.resolve import prepare, validate
@@ -41,14 +41,15 @@ def test_a_child_trains_its_parent_first_and_starts_where_it_ended(tmp_path: Pat
     training.run(child)
     folders = {path.name for path in (tmp_path / "runs").iterdir()}
     assert folders == {prepare(child).folder.path.name, prepare(parent).folder.path.name}
-    before = checkpoint.load(prepare(parent).folder.checkpoint)
+    before = Checkpoint.read(prepare(parent).folder.checkpoint)
     trainer = training.new_trainer(prepare(child))
     start_from(trainer, prepare(parent))
     for name, parameter in trainer.model.state_dict().items():
-        assert torch.equal(parameter, before["model"][name])
-    assert torch.equal(trainer.generator.get_state(), before["training"]["generator"])
+        assert torch.equal(parameter, before.model[name])
+    assert before.training.generator is not None
+    assert torch.equal(trainer.generator.get_state(), before.training.generator)
     own = trainer.optimizer.state_dict()
-    assert float(own["state"][0]["step"]) == before["training"]["steps"]
+    assert float(own["state"][0]["step"]) == before.training.steps
     assert own["param_groups"][0]["eps"] == 5e-6
 
 
@@ -61,7 +62,7 @@ def test_k_fac_goes_on_with_the_factors_and_momenta_of_the_first_stage_at_its_ow
     parent = child.parent()
     assert parent is not None
     training.run(parent)
-    stored = checkpoint.load(prepare(parent).folder.checkpoint)["optimizer"]["state"]
+    stored = Checkpoint.read(prepare(parent).folder.checkpoint).optimizer["state"]
     trainer = training.new_trainer(prepare(child))
     start_from(trainer, prepare(parent))
     own = trainer.optimizer.state_dict()["state"]

@@ -20,9 +20,8 @@ from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
 from iwae_cli.evaluation.sampling import COPIES, MEMORY_BYTES, Images, importance_samples
 from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.models.loading import model_of
 from iwae_cli.objectives.importance import effective_sample_size, normalised_weights
-from iwae_cli.runs import checkpoint
+from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.runs.folder import RunFolder, run_folder_of
 
 Array = NDArray[np.floating[Any]]
@@ -228,8 +227,8 @@ class ModelWithImages:
             about = {**run.provenance(), "split": split}
             return cls(run.model, run.images(split), run.dynamic, run.folder, about)
         folder, file = run_folder_of(path)
-        content = checkpoint.load(file)
-        model = model_of(content, file).to(device_of(device))
+        stored = Checkpoint.read(file)
+        model = stored.network().to(device_of(device))
         images = pixels.rows(read_images(str(data)), model.data_dim, str(data))
-        about = {"run": folder.path.stem, "passes": content["training"]["pass_index"]}
+        about = {"run": folder.path.stem, "passes": stored.training.pass_index}
         return cls(model, images, True, folder, {**about, "data": str(data)})

@@ -75,7 +75,7 @@ def evaluate_run(
     images = run.images(split, limit)
     keys = {
         n: EvaluationKey(
-            steps=run.content["training"]["steps"],
+            steps=run.checkpoint.training.steps,
             split=split,
             images=len(images),
             seed=seed,

@@ -14,8 +14,7 @@ from iwae_cli.evaluation.encoding import Encoding, encode_images
 from iwae_cli.evaluation.likelihood import Likelihood, log_likelihoods
 from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.evaluation.visualisation import prior_samples, reconstructions
-from iwae_cli.models.loading import model_of
-from iwae_cli.runs import checkpoint
+from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.runs.folder import run_folder_of
 
 Array = NDArray[np.float32]
@@ -44,11 +43,10 @@ class TrainedModel:
 
     def __init__(self, path: str | Path, *, device: str = "cpu") -> None:
         _, self.path = run_folder_of(path)
-        content = checkpoint.load(self.path)
-        self.config: dict[str, Any] = content["config"]
-        self.network = model_of(content, self.path).to(device_of(device))
-        shape = content["data"]["image_shape"]
-        self.image_shape = tuple(shape) if shape else None
+        stored = Checkpoint.read(self.path)
+        self.config: dict[str, Any] = stored.config
+        self.network = stored.network().to(device_of(device))
+        self.image_shape = stored.data.image_shape
 
     def __repr__(self) -> str:
         objective, k = self.config["objective"]["name"], self.config["k"]

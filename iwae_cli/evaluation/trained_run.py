@@ -12,8 +12,7 @@ from iwae_cli.core.device import device_of, precision_of, products_of
 from iwae_cli.core.errors import ConfigError, DataError
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import SPLITS, Dataset, Split
-from iwae_cli.models.loading import model_of
-from iwae_cli.runs import checkpoint
+from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.runs.folder import RunFolder, run_folder_of, run_name
 
 log = logging.getLogger("iwae")
@@ -44,13 +43,13 @@ class TrainedRun:
         output: Path | None = None,
     ) -> None:
         self.folder, file = run_folder_of(path)
-        self.content = checkpoint.load(file)
+        self.checkpoint = Checkpoint.read(file)
         self.device = device_of(device)
         self.precision = precision_of(precision, self.device)
-        model = model_of(self.content, file).to(self.device)
+        model = self.checkpoint.network().to(self.device)
         self.model = model.multiply_in(products_of(self.precision))
-        self.dataset: Dataset = registry.loaded(registry.find(self.content["config"]["dataset"]))
-        trained_on = self.content["data"]["hash"]
+        self.dataset: Dataset = registry.loaded(registry.find(self.checkpoint.settings.dataset))
+        trained_on = self.checkpoint.data.hash
         if self.dataset.content_hash != trained_on:
             raise DataError(
                 f"{file} was trained on other data than '{self.dataset.name}' now holds (content "
@@ -65,14 +64,14 @@ class TrainedRun:
         """The run's name, whatever the checkpoint file is called."""
         if self.folder.saved:
             return self.folder.path.name
-        settings = self.content["config"]
+        settings = self.checkpoint.settings
         return run_name(
             dataset=self.dataset.name,
-            arch=settings["arch"]["name"],
-            objective=settings["objective"]["name"],
-            k=settings["k"],
-            seed=settings["seed"],
-            identity=self.content["identity"],
+            arch=settings.arch.name,
+            objective=settings.objective["name"],
+            k=settings.k,
+            seed=settings.seed,
+            identity=self.checkpoint.identity,
         )
 
     @property
@@ -97,11 +96,11 @@ class TrainedRun:
 
     def provenance(self) -> dict[str, Any]:
         """Return the columns of a result that say which model and data it belongs to."""
-        training = self.content["training"]
+        training = self.checkpoint.training
         return {
             "run": self.name,
-            "passes": training["pass_index"],
-            "steps": training["steps"],
+            "passes": training.pass_index,
+            "steps": training.steps,
             "data": self.dataset.label,
             "binarization": self.dataset.binarization,
         }

@@ -16,8 +16,7 @@ from iwae_cli.data.dataset import Dataset
 from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.models.loading import model_of
-from iwae_cli.runs import checkpoint
+from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.runs.folder import run_folder_of
 
 SAMPLES = 100
@@ -214,12 +213,12 @@ def sample(
     if count < 1:
         raise ConfigError(f"count must be at least 1, got {count}")
     _, file = run_folder_of(path)
-    content = checkpoint.load(file)
-    if content["data"]["image_shape"] is None:
+    stored = Checkpoint.read(file)
+    if stored.data.image_shape is None:
         raise ConfigError(
-            f"the images of {content['data']['label']} have no height and width to draw them by; "
+            f"the images of {stored.data.label} have no height and width to draw them by; "
             "'iwae encode' gives the latents as numbers"
         )
-    height, width = content["data"]["image_shape"]
-    model = model_of(content, file).to(device_of(device))
+    height, width = stored.data.image_shape
+    model = stored.network().to(device_of(device))
     return prior_samples(model, count, seed=seed).reshape(count, height, width)

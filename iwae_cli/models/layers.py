@@ -17,8 +17,9 @@ MANY_ROWS = 64
 
 
 def linear(n_in: int, n_out: int) -> nn.Linear:
-    """Return a linear layer whose parameters are not yet drawn."""
-    layer: nn.Linear = skip_init(nn.Linear, n_in, n_out)
+    """Return a linear layer whose parameters are not yet drawn, on torch's default device."""
+    device = torch.get_default_device()  # "meta" where shapes alone are asked for
+    layer: nn.Linear = skip_init(nn.Linear, n_in, n_out, device=device)
     return layer
 
 

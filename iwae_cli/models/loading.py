@@ -1,28 +1,42 @@
-"""A model from the content of a checkpoint."""
+"""A network of a config, empty or with given parameters."""
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
-from iwae_cli.core import config
-from iwae_cli.core.errors import CheckpointError
+import torch
+from torch import Tensor
+
+from iwae_cli.core.config import Config
 from iwae_cli.models.iwae import IWAE
 
 
-def model_of(content: dict[str, Any], path: Path) -> IWAE:
-    """Return the model of a checkpoint's content, on the CPU, in evaluation mode."""
-    arch = config.build(config.Arch, content["config"]["arch"], where=f"{path}: arch")
-    model = IWAE(content["data"]["pixels"], arch)
-    load_parameters(model, content, path)
-    return model.eval().requires_grad_(False)
+def network_of(settings: Config, pixels: int) -> IWAE:
+    """Return the network of a config; its parameters are not drawn, and on the default device."""
+    return IWAE(pixels, settings.arch)
 
 
-def load_parameters(model: IWAE, content: dict[str, Any], path: Path) -> None:
-    """Set a model's parameters to those of a checkpoint.
+def check_parameters(settings: Config, pixels: int, parameters: Mapping[str, Tensor]) -> None:
+    """Check that a network has just these parameters, before memory is taken for it.
+
+    Args:
+        settings: The config of the network.
+        pixels: Of an image.
+        parameters: By name.
 
     Raises:
-        CheckpointError: They belong to another architecture.
+        ValueError: A name or shape is another, or a value is NaN or infinite.
     """
+    other = "the parameters of another architecture"
+    arch = settings.arch
+    if len(arch.latents) + sum(map(len, arch.hidden)) > len(parameters):
+        raise ValueError(other)
     try:
-        model.load_state_dict(content["model"])
-    except RuntimeError:
-        raise CheckpointError(f"{path} holds the parameters of another architecture") from None
+        with torch.device("meta"):
+            expected = network_of(settings, pixels).state_dict()
+    except (RuntimeError, OverflowError):  # a size that no tensor can have
+        raise ValueError(other) from None
+    shapes = {name: tensor.shape for name, tensor in parameters.items()}
+    if shapes != {name: tensor.shape for name, tensor in expected.items()}:
+        raise ValueError(other)
+    for name, tensor in parameters.items():
+        if not bool(tensor.isfinite().all()):
+            raise ValueError(f"the parameter {name} is NaN or infinite")

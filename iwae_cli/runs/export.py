@@ -1,28 +1,28 @@
 """A trained model as one small file, apart from its run."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from iwae_cli.core.errors import UsageError
-from iwae_cli.runs import checkpoint
+from iwae_cli.runs.checkpoint import Checkpoint, TrainingState
 from iwae_cli.runs.folder import RunFolder, run_folder_of
 
-# What is left of the state of training: how long it was, and what each pass came to
-TRAINING = ("pass_index", "step_in_pass", "steps", "metrics")
 
-
-def exported(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint's content with float32 parameters and without the optimiser's state."""
-    model: dict[str, Tensor] = content["model"]
-    kept = {key: content[key] for key in checkpoint.KEYS if key != "format"}
-    return {
-        **kept,
-        "model": {name: tensor.float() for name, tensor in model.items()},
-        "optimizer": {},
-        "training": {key: content["training"][key] for key in TRAINING},
-    }
+def exported(stored: Checkpoint) -> Checkpoint:
+    """Return a checkpoint with float32 parameters and without the optimiser's state."""
+    training = stored.training
+    return dataclasses.replace(
+        stored,
+        model={name: tensor.float() for name, tensor in stored.model.items()},
+        optimizer={},
+        training=TrainingState(
+            pass_index=training.pass_index,
+            step_in_pass=training.step_in_pass,
+            steps=training.steps,
+            metrics=training.metrics,
+        ),
+    )
 
 
 def export(path: str | Path, *, output: Path | None = None) -> dict[str, Any]:
@@ -43,15 +43,15 @@ def export(path: str | Path, *, output: Path | None = None) -> dict[str, Any]:
     output = output or Path(f"{name}.pt")
     if RunFolder(output.parent).config.exists():
         raise UsageError(f"{output.parent} is the folder of a run; name another --output")
-    content = checkpoint.load(file)
+    stored = Checkpoint.read(file)
     output.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.save(output, exported(content))
+    exported(stored).write(output)
     return {
         "file": str(output),
         "run": name,
-        "identity": content["identity"],
-        "data": content["data"]["label"],
-        "data_hash": content["data"]["hash"],
-        "passes": content["training"]["pass_index"],
+        "identity": stored.identity,
+        "data": stored.data.label,
+        "data_hash": stored.data.hash,
+        "passes": stored.training.pass_index,
         "bytes": output.stat().st_size,
     }

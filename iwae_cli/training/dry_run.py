@@ -12,7 +12,7 @@ from iwae_cli.core.runtime import default_threads
 from iwae_cli.evaluation.active_units import CHECK_K
 from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.evaluation.parallel import workers_for
-from iwae_cli.runs import checkpoint
+from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.runs.eval_csv import EvaluationKey
 from iwae_cli.runs.state import State, state_of
 from iwae_cli.training.resolve import ResolvedRun, prepare
@@ -64,7 +64,7 @@ class Forecaster:
         recipe, steps = run.components.recipe, trainer.steps_per_pass
         done = 0
         if run.folder.checkpoint.exists():
-            done = checkpoint.load(run.folder.checkpoint)["training"]["pass_index"]
+            done = Checkpoint.read(run.folder.checkpoint).training.pass_index
         state = state_of(run.folder, passes=done, total=recipe.total_passes)
         left = [recipe.k_at(i, run.settings.k) for i in range(done, recipe.total_passes)]
         seconds = sum(

@@ -21,14 +21,14 @@ from iwae_cli.evaluation.evaluate import evaluate
 from iwae_cli.evaluation.visualisation import write_pictures
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.runs import checkpoint
+from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.runs.log import hints, log_file, say_if_long
 from iwae_cli.runs.provenance import describe_environment
 from iwae_cli.training.memory import advice, check_memory
 from iwae_cli.training.optimizers.kfac import KFAC
 from iwae_cli.training.recipes.kfac import Kfac
 from iwae_cli.training.resolve import ResolvedRun, prepare
-from iwae_cli.training.resume import content_of, restore, start_from
+from iwae_cli.training.resume import checkpoint_of, restore, start_from
 from iwae_cli.training.trainer import Trainer
 
 log = logging.getLogger("iwae")
@@ -127,7 +127,7 @@ def train_locked(trainer: Trainer, run: ResolvedRun) -> None:
         check_memory(trainer.model, k=k, images=images, all_rows=trainer.recipe.all_rows)
     with enough_memory(advice(k, images)):
         trainer.run(
-            save=lambda: checkpoint.save(run.folder.checkpoint, content_of(trainer, run)),
+            save=lambda: checkpoint_of(trainer, run).write(run.folder.checkpoint),
             on_pass=run.folder.append_metrics,
             checkpoint_seconds=run.settings.checkpoint_seconds,
             validate_passes=run.settings.validate_passes,
@@ -142,7 +142,7 @@ def say_of_former_default(run: ResolvedRun) -> None:
     former = prepare(dataclasses.replace(run.settings, optimizer={"name": "paper"}))
     if not former.folder.checkpoint.exists():
         return
-    done = checkpoint.load(former.folder.checkpoint)["training"]["pass_index"]
+    done = Checkpoint.read(former.folder.checkpoint).training.pass_index
     if done < former.components.recipe.total_passes:
         log.info(
             "the unfinished run %s of the former default goes on with optimizer=paper",

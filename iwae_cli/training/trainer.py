@@ -4,17 +4,17 @@ import math
 import signal
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from iwae_cli.core.errors import NonFiniteError, Stopped
 from iwae_cli.core.progress import Forecast, ProgressReport
-from iwae_cli.core.seeding import derived_seed
+from iwae_cli.core.seeding import derived_seed, set_generator
 from iwae_cli.core.signals import StopSignals
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.base import Objective
+from iwae_cli.runs.checkpoint import TrainingState
 from iwae_cli.runs.metrics import Metrics
 from iwae_cli.training.cuda_graph import update_of
 from iwae_cli.training.recipes.base import Recipe
@@ -88,32 +88,38 @@ class Trainer:
         """Whether all passes are done."""
         return self.pass_index >= self.recipe.total_passes
 
-    def state(self) -> dict[str, Any]:
-        """Return all that `restore` needs but the model's and optimiser's own states.
+    def state_dict(self) -> TrainingState:
+        """Return all that `load_state_dict` needs but the model's and optimiser's own states.
 
         Raises:
             NonFiniteError: A parameter is NaN or infinite, so this state must not be saved.
         """
         if not all(bool(p.isfinite().all()) for p in self.model.parameters()):
             raise NonFiniteError(f"a parameter is NaN or infinite after step {self.steps}")
-        return {
-            "pass_index": self.pass_index,
-            "step_in_pass": self.step_in_pass,
-            "order": self.order.cpu().int(),
-            "bound_sum": self.bound_sum,
-            "seconds": self.seconds,
-            "generator": self.generator.get_state(),
-            "metrics": [list(row) for row in self.metrics],
-        }
+        return TrainingState(
+            pass_index=self.pass_index,
+            step_in_pass=self.step_in_pass,
+            steps=self.steps,
+            order=self.order.cpu().int(),
+            bound_sum=self.bound_sum,
+            seconds=self.seconds,
+            generator=self.generator.get_state(),
+            metrics=list(self.metrics),
+        )
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from what `state` returned."""
-        self.pass_index, self.step_in_pass = state["pass_index"], state["step_in_pass"]
-        self.order = state["order"].long().to(self.train.device)
-        self._bounds.fill_(state["bound_sum"])
-        self.seconds = state["seconds"]
-        self.generator.set_state(state["generator"])
-        self.metrics = [Metrics(*row) for row in state["metrics"]]
+    def load_state_dict(self, state: TrainingState) -> None:
+        """Continue from what `state_dict` returned.
+
+        Raises:
+            ValueError: It is of an exported model or of another device.
+        """
+        set_generator(self.generator, state.generator)
+        self.pass_index, self.step_in_pass = state.pass_index, state.step_in_pass
+        assert state.order is not None
+        self.order = state.order.long().to(self.train.device)
+        self._bounds.fill_(state.bound_sum)
+        self.seconds = state.seconds
+        self.metrics = list(state.metrics)
 
     def step(self) -> None:
         """Take one step of the optimiser on the next minibatch.

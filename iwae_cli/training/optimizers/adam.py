@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from iwae_cli.training.optimizers.state import Shapes
+
 # The update of torch's fused Adam, which has no public name; None where it is missing
 FUSED_ADAM = getattr(torch, "_fused_adam_", None)
 
@@ -24,6 +26,11 @@ class OriginalAdam(torch.optim.Optimizer):
         self, parameters: Iterable[nn.Parameter], *, betas: tuple[float, float], eps: float
     ) -> None:
         super().__init__(parameters, {"lr": 1e-3, "betas": betas, "eps": eps})
+
+    def state_shapes(self, parameter: Tensor) -> Shapes:
+        """Return the shapes of what is stored of a parameter."""
+        own = [tuple(parameter.shape)]
+        return {"step": None, "first_moment": own, "second_moment": own}
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # takes no closure

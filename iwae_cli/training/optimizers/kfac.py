@@ -22,6 +22,7 @@ from iwae_cli.training.optimizers.kronecker import (
     natural,
     output_moment,
 )
+from iwae_cli.training.optimizers.state import Shapes
 
 STATISTICS_EVERY, STATISTICS_AT_FIRST = 5, 10
 INVERSES_EVERY, INVERSES_AT_FIRST = 25, (1, 5, 10, 20, 35)
@@ -162,6 +163,20 @@ class KFAC(torch.optim.Optimizer):
             state["momentum"], state["step"] = torch.zeros_like(parameter), torch.tensor(0.0)
         state["step"] += 1
         return cast(Tensor, state["momentum"].mul_(self.momentum).add_(parameter.grad))
+
+    def inner(self) -> dict[str, torch.optim.Optimizer]:
+        """Return the optimiser of the other parameters, under the name its state is stored by."""
+        return {} if self.adam is None else {"adam": self.adam}
+
+    def state_shapes(self, parameter: Tensor) -> Shapes:
+        """Return the shapes of what is stored of a parameter: momentum, and a weight's factors."""
+        own: Shapes = {"step": [()], "momentum": [tuple(parameter.shape)]}
+        if parameter.dim() < 2:
+            return own
+        m, n = parameter.shape
+        inputs, outputs = [(n, n), (n,)], [(m, m), (m,)]
+        factors: Shapes = {"mean": [(n,)], "input": inputs, "output": outputs}
+        return {**own, **factors, "input_inverse": inputs, "output_inverse": outputs}
 
     def state_dict(self) -> dict[str, Any]:
         """Return momenta, factors and inverses, and Adam's state where there is one."""
