@@ -18,8 +18,8 @@ import click
 import pandas as pd
 import torch
 from candidates import evaluations, has_pythae, kept_share, kfac_steps, our_step, training_steps
+from growth_figure import growth_figure
 from matmul_limit import forward_products, limit_seconds, operations, training_products
-from matplotlib.figure import Figure
 from timing import in_turns
 
 from iwae_cli import objectives
@@ -115,33 +115,6 @@ def growth(device: torch.device) -> pd.DataFrame:
                 found.append(json.loads(done.stdout))
     click.echo("growth with k: done", err=True)
     return pd.DataFrame(found)
-
-
-def growth_figure(table: pd.DataFrame) -> Figure:
-    """Return time and memory against k."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    panels = figure.subplots(1, 2)
-    labels = {"step": "training step, batch 20", "evaluation": "evaluation, an image"}
-    for (what, precision), own in table.groupby(["what", "precision"], sort=False):
-        style = "o-" if what == "step" else "s--"
-        colour = "#2f5d8a" if precision == "float32" else "#c0623a"
-        for panel, column, scale in ((panels[0], "seconds", 1e3), (panels[1], "bytes", 2**-20)):
-            panel.plot(
-                own["k"],
-                own[column] * scale,
-                style,
-                color=colour,
-                markersize=4,
-                label=f"{labels[what]}, {precision}",
-            )
-    for panel, label in zip(panels, ("ms", "MiB above the start"), strict=True):
-        panel.set_xscale("log")
-        panel.set_yscale("log")
-        panel.set_xlabel("k (samples per image)")
-        panel.set_ylabel(label)
-        panel.spines[["top", "right"]].set_visible(False)
-    panels[0].legend(frameon=False, fontsize=8)
-    return figure
 
 
 def ratios(table: pd.DataFrame) -> pd.DataFrame:

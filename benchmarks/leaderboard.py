@@ -9,12 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from iwae_cli.reports.figures.style import COLOURS, save_png
+from iwae_cli.reports.figures.style import PAGE, legend_above, look, save_png
+from iwae_cli.reports.labels import objective_label
 
 FOLDER = Path(__file__).parents[1] / "outputs" / "paper" / "recipe"
 # Burda et al. 2015, Table 1, one stochastic layer, and the target of the leaderboard
 PAPER = {"paper, VAE k=50": 86.35, "paper, IWAE k=50": 84.78}
-LOOKS = {"dreg": ("DReG", COLOURS[0], "o"), "iwae": ("IWAE", COLOURS[1], "s")}
+OBJECTIVES = ("dreg", "iwae")
 
 
 def points() -> pd.DataFrame:
@@ -25,7 +26,7 @@ def points() -> pd.DataFrame:
         & (runs["k"] == 50)
         & (runs["eval.k"] == 5000)
         & (runs["eval.images"] == 10000)
-        & runs["objective"].isin(LOOKS)
+        & runs["objective"].isin(OBJECTIVES)
     ]
     minutes = chosen["training_seconds"] * chosen["environment.threads"] / 60
     return chosen.assign(minutes=minutes).sort_values("minutes")
@@ -33,14 +34,15 @@ def points() -> pd.DataFrame:
 
 def draw(runs: pd.DataFrame) -> Figure:
     """Return the figure."""
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     panel = figure.add_subplot()
     for name, value in PAPER.items():
         panel.axhline(value, color="#888888", linestyle="--", linewidth=1)
         panel.text(
             0.99, value, name, transform=panel.get_yaxis_transform(), ha="right", va="bottom"
         )
-    for objective, (label, colour, marker) in LOOKS.items():
+    for objective in OBJECTIVES:
+        label, (colour, marker) = objective_label(objective), look(objective)
         for recipe in ("kfac", "fast"):
             own = runs[(runs["objective"] == objective) & (runs["optimizer.name"] == recipe)]
             if not len(own):
@@ -65,12 +67,13 @@ def draw(runs: pd.DataFrame) -> Figure:
     panel.set_xticks([t for t in ticks if t >= 0.6 * runs["minutes"].min()])
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     panel.xaxis.set_minor_locator(NullLocator())
+    panel.margins(x=0.12, y=0.12)
     panel.set_xlabel("minutes of training on one core (labels: passes over the images)")
     panel.set_ylabel("test NLL by L$_{5000}$, nats")
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(frameon=False)
+    legend_above(figure, panel.get_legend_handles_labels()[0])
     return figure
 
 
 if __name__ == "__main__":
-    save_png(draw(points()), FOLDER / "nll-against-minutes.png")
+    with PAGE.applied():
+        save_png(draw(points()), FOLDER / "nll-against-minutes.png")

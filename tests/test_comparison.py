@@ -61,7 +61,7 @@ def test_each_objective_stands_beside_iwae_with_its_paired_difference(outputs: P
     files = dict(texts(report))
     assert {"objectives.csv", "objectives.md"} <= set(files)
     labels = [text.get_text() for text in comparison_figure(table).axes[0].get_yticklabels()]
-    assert labels == ["vae", "stl", "iwae", "dreg"]
+    assert labels == ["VAE", "STL", "IWAE", "DReG"]
 
 
 def test_two_objectives_are_no_comparison(outputs: Path) -> None:

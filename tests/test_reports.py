@@ -24,7 +24,9 @@ def csv_of(report: Report, name: str) -> pd.DataFrame:
 
 def test_the_command_writes_tables_figures_and_a_page(outputs: Path, tmp_path: Path) -> None:
     done = command("report", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    # A slow machine is told how far the figures are
+    assert [line for line in done.stderr.splitlines() if not line.startswith("figures ")] == []
     made = {str(path.relative_to(outputs / "report")) for path in (outputs / "report").rglob("*.*")}
     tables = {f"{name}.{kind}" for name in ("results", "pairs") for kind in ("csv", "md", "tex")}
     assert made >= tables | {"runs.csv", "differences.csv", "report.html"}

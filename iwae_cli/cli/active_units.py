@@ -45,12 +45,12 @@ def active_units(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None
       iwae active-units RUN --threshold 0.02 --definition original-code
     """
     from iwae_cli.evaluation.active_units import active_units as count
-    from iwae_cli.reports.figures import curves
+    from iwae_cli.reports.figures.activity import write_activity_histogram
 
     results = [count(path, **options) for path in paths]
     for result in results:
         if result["csv"]:
-            result["plot"] = str(curves.write_activity_histogram(Path(result["csv"])))
+            result["plot"] = str(write_activity_histogram(Path(result["csv"])))
     if as_json:
         print_json(results)
     else:

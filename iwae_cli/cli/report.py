@@ -36,10 +36,28 @@ def all_there(_: click.Context, __: click.Parameter, given: Sequence[Path]) -> S
     help="Where to write.  [default: report in the first SOURCE's folder]",
 )
 @click.option(
+    "--format",
+    "formats",
+    type=click.Choice(["png", "pdf", "svg"]),
+    multiple=True,
+    default=("png", "pdf"),
+    help="Of the figures' files; may be repeated.  [default: png and pdf]",
+)
+@click.option(
+    "--column", is_flag=True, help="Figures for one column of a paper: 3.3 inches, 8 points."
+)
+@click.option(
     "--missing", is_flag=True, help="Also list what has no number, of the paper's tables too."
 )
 @as_json
-def report(sources: Sequence[Path], output: Path | None, missing: bool, as_json: bool) -> None:
+def report(
+    sources: Sequence[Path],
+    output: Path | None,
+    formats: Sequence[str],
+    column: bool,
+    missing: bool,
+    as_json: bool,
+) -> None:
     r"""Make tables, figures and a page of all runs in SOURCE.
 
     A SOURCE is a folder that holds runs, by default outputs, or a runs.csv that this
@@ -52,16 +70,18 @@ def report(sources: Sequence[Path], output: Path | None, missing: bool, as_json:
     \b
     Examples:
       iwae report
+      iwae report --format pdf --column
       iwae report --missing
       iwae report outputs/paper --output /tmp/report
       iwae report outputs monday/runs.csv tuesday/runs.csv
     """
+    from iwae_cli.reports.figures.style import COLUMN, PAGE
     from iwae_cli.reports.report import report_of, write
 
     made = report_of(*sources)
     first = sources[0]
     output = output or (first if first.is_dir() else first.parent) / "report"
-    files = write(made, output)
+    files = write(made, output, formats=formats, style=COLUMN if column else PAGE)
     if as_json:
         print_json({"files": [str(path) for path in files], **report_as_json(made)})
     else:

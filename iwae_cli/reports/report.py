@@ -8,12 +8,13 @@ import pandas as pd
 
 from iwae_cli.core.atomic_write import write_atomically
 from iwae_cli.core.errors import ReportError
+from iwae_cli.core.progress import ProgressReport
 from iwae_cli.core.version import __version__
 from iwae_cli.reports import page
 from iwae_cli.reports.claims import claim_tables, claims_table
 from iwae_cli.reports.collect import collect
 from iwae_cli.reports.figures.catalogue import drawings
-from iwae_cli.reports.figures.style import pdf, png
+from iwae_cli.reports.figures.style import PAGE, Style, image
 from iwae_cli.reports.formatting import Table, latex, markdown
 from iwae_cli.reports.layouts import result_tables, stage_tables
 from iwae_cli.reports.objective_comparison import comparison_table, comparison_tables
@@ -133,18 +134,36 @@ def report_of(*sources: Path) -> Report:
     )
 
 
-def write(report: Report, output: Path) -> list[Path]:
-    """Write a report's tables, figures and page into a folder; return all files written."""
+def write(
+    report: Report,
+    output: Path,
+    *,
+    formats: Sequence[str] = ("png", "pdf"),
+    style: Style = PAGE,
+) -> list[Path]:
+    """Write a report's tables, figures and page into a folder; return all files written.
+
+    Args:
+        report: What to write.
+        output: The folder.
+        formats: Of each figure's files: png, pdf, svg.
+        style: How large figures and their text are.
+    """
     files, pictures = [], []
     (output / "figures").mkdir(parents=True, exist_ok=True)
     for name, text in texts(report):
         files.append(written(output / name, text.encode()))
-    for drawing in drawings(report.runs, report.scores, report.cells, report.compared):
-        path = output / "figures" / drawing.name
-        image = png(drawing.figure)
-        files.append(written(path.with_name(f"{path.name}.png"), image))
-        files.append(written(path.with_name(f"{path.name}.pdf"), pdf(drawing.figure)))
-        pictures.append(page.Picture(drawing.section, drawing.title, image))
+    plan = drawings(report.runs, report.scores, report.cells, report.compared)
+    with style.applied(), ProgressReport("figures", total=len(plan)) as progress:
+        for done, drawing in enumerate(plan, start=1):
+            figure = drawing.draw(style)
+            if figure is None:
+                continue
+            for kind in formats:
+                path = output / "figures" / f"{drawing.name}.{kind}"
+                files.append(written(path, image(figure, kind)))
+            pictures.append(page.Picture(drawing.section, drawing.title, image(figure, "png")))
+            progress.update(done, f"figure {done} of {len(plan)}")
     html = page.render(page_of(report, pictures))
     files.append(written(output / "report.html", html.encode()))
     return files

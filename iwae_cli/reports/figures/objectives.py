@@ -6,8 +6,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from iwae_cli.reports.figures.style import COLOURS
+from iwae_cli.reports.figures.style import PAGE, Style, look
+from iwae_cli.reports.labels import objective_label
 from iwae_cli.reports.seeds import total_active
 
 # A bar is cut if it is so many times longer than the next.
@@ -25,26 +27,38 @@ def cut_bars(panel: Axes, own: pd.DataFrame, reach: float) -> None:
             panel.text(math.copysign(0.97 * reach, gain), place, f"{gain:+.1f}", **style)
 
 
-def comparison_figure(table: pd.DataFrame) -> Figure:
+def comparison_figure(table: pd.DataFrame, style: Style = PAGE) -> Figure:
     """Return bars of the gain over iwae, the active units and the seconds, an objective a row.
 
     Args:
-        table: One group of `comparison_table`.
+        table: One group of `comparison_table`; of one seed the gain's bars are two standard errors
+            over images, of several its 95 % interval over seeds.
+        style: Of the figure; in one column there is the gain alone.
     """
     own = table.iloc[::-1]
-    figure = Figure(figsize=(10, 1.2 + 0.34 * len(own)), layout="constrained")
-    panels = figure.subplots(1, 3, sharey=True, width_ratios=(3, 1.2, 1.2))
-    panels[0].barh(own["objective"], own["gain"], xerr=2 * own["se"], color=COLOURS[0], capsize=3)
+    names = [objective_label(name) for name in own["objective"]]
+    colours = [look(name).colour for name in own["objective"]]
+    wide = style.columns > 1
+    height = 0.14 * style.points / 10 * (9 + 2.4 * len(own))
+    size = (10.0 if wide else style.panel[0], height)
+    figure = Figure(figsize=size, layout="constrained")
+    ratios = (2.4, 1.2, 1.2) if wide else (1,)
+    panels = figure.subplots(1, len(ratios), sharey=True, width_ratios=ratios, squeeze=False)[0]
+    errors = (2 * own["se"]).where(own["n"] == 1, own["high"] - own["gain"])
+    panels[0].barh(names, own["gain"], xerr=errors.fillna(0.0), color=colours)
     panels[0].axvline(0, color="black", linewidth=0.8)
     sizes = own["gain"].abs().sort_values()
     reach = BEYOND * float(sizes.iloc[-2])
     if sizes.iloc[-1] > reach > 0:
         cut_bars(panels[0], own, reach)
-    panels[0].set_xlabel("nats per image better than iwae (bars: two standard errors)")
-    panels[1].barh(own["objective"], own["active"].map(total_active), color=COLOURS[1])
-    panels[1].set_xlabel("active units")
-    panels[2].barh(own["objective"], own["seconds"], color=COLOURS[2])
-    panels[2].set_xlabel("seconds of training")
+    bars = "95 % interval over seeds" if (own["n"] > 1).any() else "two standard errors over images"
+    panels[0].set_xlabel(f"nats per image better than IWAE\n(bars: {bars})")
+    if wide:
+        spread = own["active_sd"].fillna(0.0)
+        panels[1].barh(names, own["active"].map(total_active), xerr=spread, color=colours)
+        panels[1].set_xlabel("active units")
+        panels[2].barh(names, own["seconds"], color=colours)
+        panels[2].set_xlabel("seconds of training")
     for panel in panels:
-        panel.spines[["top", "right"]].set_visible(False)
+        panel.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     return figure
