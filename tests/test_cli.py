@@ -145,9 +145,15 @@ def test_an_unexpected_exception_is_not_swallowed(monkeypatch: pytest.MonkeyPatc
     assert isinstance(invoke("eval").exception, ZeroDivisionError)
 
 
-def test_eval_takes_several_checkpoints_and_a_list_of_k(evaluations: list[dict[str, Any]]) -> None:
-    result = invoke("eval", "--checkpoint", "a", "--checkpoint", "b", "--k", "50,1,50", "--json")
-    assert [call["path"] for call in evaluations] == [Path("a"), Path("b")]
+def test_eval_takes_several_checkpoints_and_a_list_of_k(
+    evaluations: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    models = [tmp_path / "a.pt", tmp_path / "b.pt"]
+    for model in models:
+        model.touch()
+    given = [word for model in models for word in ("--checkpoint", str(model))]
+    result = invoke("eval", *given, "--k", "50,1,50", "--json")
+    assert [call["path"] for call in evaluations] == models
     assert evaluations[0]["k"] == [1, 50]
     assert evaluations[0]["split"] == "test"
     assert [row["k"] for row in json.loads(result.stdout)] == [1, 50, 1, 50]
@@ -169,7 +175,7 @@ def test_eval_evaluates_the_newest_run_and_names_it_on_stderr(
 @pytest.mark.parametrize(
     ("given", "found"),
     [
-        (["b", "--checkpoint", "a"], ["b", "a"]),
+        (["x-k5-2", "--checkpoint", "[a]"], ["outputs/runs/x-k5-2", "[a]"]),
         (["x-k5-1"], ["outputs/runs/x-k5-1"]),  # a name as `iwae runs` prints it
         (["outputs/runs/x-k5-1/checkpoint.pt"], ["outputs/runs/x-k5-1/checkpoint.pt"]),
         (["*k5-*"], ["outputs/runs/x-k5-1", "outputs/runs/x-k5-2"]),
@@ -188,7 +194,7 @@ def test_runs_are_given_as_paths_names_and_patterns(
     for name in ("x-k5-1", "x-k5-2", "x-k50-1"):
         (tmp_path / "outputs" / "runs" / name).mkdir(parents=True)
         (tmp_path / "outputs" / "runs" / name / "checkpoint.pt").touch()
-    (tmp_path / "[a]").mkdir()
+    (tmp_path / "[a]").touch()
     invoke("eval", *given)
     assert [str(call["path"]) for call in evaluations] == found
     assert completed("iwae eval x-k5-") == ["x-k5-1", "x-k5-2", "file,x-k5-"]

@@ -23,7 +23,7 @@ GIGABYTE = 2**30
 def test_a_k_that_cannot_fit_is_refused_before_the_first_step(iwae: Command) -> None:
     done = iwae("train", "dataset=digits", "k=1000000000")
     assert done.returncode == 1
-    assert "not enough memory for k=1000000000 with 52 images a step" in done.stderr
+    assert "not enough memory for k=1000000000 with batch_size=52" in done.stderr
     assert "GB are free" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -226,7 +226,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], parts: list
 
 @pytest.mark.parametrize("command", ["sample", "encode"])
 def test_a_missing_checkpoint_is_one_line(command: str, tmp_path: Path) -> None:
-    assert_one_line(invoke(command, "--checkpoint", tmp_path / "none"), "none", code=1)
+    assert_one_line(invoke(command, "--checkpoint", tmp_path / "none"), "there is no run", "none")
 
 
 @pytest.mark.parametrize(("command", "suffix"), [("sample", "png"), ("encode", "npz")])
@@ -264,7 +264,7 @@ def test_the_commands_run_as_processes_on_the_newest_run(
     assert done.returncode == 0, done.stderr
     assert "[3, 1, 4]" in done.stdout
     failed = iwae("encode", "--checkpoint", "nowhere")
-    assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
+    assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
 
 
 def test_the_experiment_of_two_latents_composes_and_can_be_overridden(iwae: Command) -> None:

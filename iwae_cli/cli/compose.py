@@ -1,25 +1,30 @@
 """The only file that knows Hydra: it composes configurations, and its errors become ours."""
 
-import difflib
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import hydra
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.core.utils import env_override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.completion_plugin import DefaultCompletionPlugin
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
+from iwae_cli.cli import explain
+from iwae_cli.cli.overrides import checked
 from iwae_cli.core.config import unknown
 from iwae_cli.core.errors import ConfigError
 
@@ -47,15 +52,15 @@ def each_point(
     Raises:
         ConfigError: What Hydra cannot compose.
     """
-    folders = [f"file://{Path(config_dir).resolve()}"] if config_dir else []
-    search = [f"hydra.searchpath={folders}"] if folders else []
+    overrides = checked(overrides, groups=groups(), multirun=multirun)
     with (
-        errors_of_hydra(overrides),
+        errors_of_hydra(overrides, config_dir),
+        searching(config_dir),
         hydra.initialize_config_dir(str(conf_folder()), version_base=VERSION_BASE),
     ):
         given = OverridesParser.create().parse_overrides(list(overrides))
         first = [next(iter(words_of(override))) for override in given]
-        values = hydra.compose("config", [*search, *first], return_hydra_config=True)
+        values = hydra.compose("config", first, return_hydra_config=True)
         if not (multirun or values.hydra.mode == RunMode.MULTIRUN):
             if several := [one.input_line for one in given if one.is_sweep_override()]:
                 raise ConfigError(
@@ -70,7 +75,7 @@ def each_point(
         given = OverridesParser.create().parse_overrides([*inside, *overrides])
         choices = {override.get_key_element(): words_of(override) for override in given}
         for words in product(*choices.values()):
-            task(name_of(words), hydra.compose("config", [*search, *words]))
+            task(name_of(words), hydra.compose("config", list(words)))
     return True
 
 
@@ -88,13 +93,45 @@ def name_of(words: Sequence[str]) -> str:
     return " ".join(word for word in words if not word.lstrip("+~").startswith("hydra"))
 
 
+class OwnFolder(SearchPathPlugin):
+    """Lets Hydra search the user's own folder before ours: a file of a name that we have counts."""
+
+    folder: ClassVar[str | None] = None
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Put the folder before ours."""
+        if self.folder:
+            search_path.prepend("command-line", f"file://{self.folder}", anchor="main")
+
+
 @contextmanager
-def errors_of_hydra(overrides: Sequence[str]) -> Iterator[None]:
+def searching(config_dir: str | None) -> Iterator[None]:
+    """Let Hydra search a folder of the user's within the block.
+
+    Raises:
+        ConfigError: It holds a config.yaml, which would be read in place of ours.
+    """
+    folder = Path(config_dir).absolute() if config_dir else None
+    if folder and (folder / "config.yaml").exists():
+        raise ConfigError(
+            f"{folder / 'config.yaml'}: a whole config of your own is an experiment; put it at "
+            f"{folder / 'experiment' / 'NAME.yaml'} and add experiment=NAME"
+        )
+    Plugins.instance().register(OwnFolder)
+    OwnFolder.folder = str(folder) if folder else None
+    try:
+        yield
+    finally:
+        OwnFolder.folder = None
+
+
+@contextmanager
+def errors_of_hydra(overrides: Sequence[str], config_dir: str | None) -> Iterator[None]:
     """Make Hydra's errors in the block ConfigErrors of one line."""
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_explain(error, overrides)) from None
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError(_explain(error, overrides, config_dir)) from None
 
 
 def plain(values: DictConfig) -> Mapping[str, Any]:
@@ -103,7 +140,10 @@ def plain(values: DictConfig) -> Mapping[str, Any]:
         container = OmegaConf.to_container(values, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_explain(error, [])) from None
-    return cast(Mapping[str, Any], container)
+    found = cast(dict[str, Any], container)
+    if isinstance(outputs := found.get("outputs"), str):  # wherever the runs are carried out
+        found["outputs"] = str(Path(outputs).expanduser().absolute())
+    return found
 
 
 def show(
@@ -116,13 +156,17 @@ def show(
 ) -> None:
     """Print the composed configuration (`cfg`) or what Hydra knows (`info`) to stdout."""
     more = [f"--cfg={cfg}"] * bool(cfg) + ["--resolve"] * resolve + [f"--info={info}"] * bool(info)
-    more += [f"--config-dir={config_dir}"] * bool(config_dir)
     main = hydra.main(
         version_base=VERSION_BASE, config_path=str(conf_folder()), config_name="config"
     )(lambda _: None)
+    overrides = checked(overrides, groups=groups())
     argv, sys.argv = sys.argv, ["iwae", *more, "--", *overrides]
     try:
-        with errors_of_hydra(overrides), env_override({"HYDRA_FULL_ERROR": "1"}):
+        with (
+            errors_of_hydra(overrides, config_dir),
+            searching(config_dir),
+            env_override({"HYDRA_FULL_ERROR": "1"}),
+        ):
             main()  # and let the original exceptions through
     finally:
         sys.argv = argv
@@ -141,10 +185,17 @@ def completions(words: Sequence[str], incomplete: str) -> list[str]:
     return [text for text in found if not (ours and text.startswith("hydra"))]
 
 
-def _explain(error: Exception, overrides: Sequence[str]) -> str:
+def groups() -> list[str]:
+    """Return the names of the config groups."""
+    return sorted(folder.name for folder in conf_folder().iterdir() if folder.is_dir())
+
+
+def _explain(error: Exception, overrides: Sequence[str], config_dir: str | None = None) -> str:
     """Return what a user can do about an error of Hydra's, in one line."""
+    if isinstance(error, YAMLError):
+        return explain.of_yaml(error)
     if isinstance(error, OverrideParseException):
-        return f"cannot read '{error.override}': write key=value, and quote special characters"
+        return explain.unreadable(str(error.override))
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return unknown(group, name, error.options)
@@ -152,20 +203,24 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
         return f"{error.full_key} must be given: add {error.full_key}=..."
     text = str(error) or str(error.__cause__)
     if match := re.match(r"Could not override '([^']+)'", text):
-        nearest = _nearest(match[1], overrides)
-        hint = f"did you mean '{nearest}'? " if nearest else ""
-        return f"unknown key '{match[1]}': {hint}'iwae train --cfg job' shows all keys"
+        typed = [word for word in overrides if word.partition("=")[0] == match[1]]
+        known = _known(overrides, config_dir)
+        return explain.unknown_key(match[1], known, typed[0] if typed else "")
+    if match := re.match(r"Could not append to config. An item is already at '([^']+)'", text):
+        return f"the key '{match[1]}' exists: write {match[1]}=VALUE without the '+'"
+    if match := re.match(r"Interpolation key '([^']+)' not found\s+full_key: (\S+)", text):
+        return f"{match[2]} refers to ${{{match[1]}}}, and there is no key '{match[1]}'"
     return " ".join(text.split())
 
 
-def _nearest(key: str, overrides: Sequence[str]) -> str | None:
-    """Return the known key, dotted where nested, that looks most like `key`."""
-    keys = [folder.name for folder in conf_folder().iterdir() if folder.is_dir()]
-    chosen = [text for text in overrides if text.partition("=")[0] in keys and "," not in text]
-    with hydra.initialize_config_dir(str(conf_folder()), version_base=VERSION_BASE):
-        values = cast(dict[str, Any], hydra.compose("config", overrides=chosen))
-    for name, node in values.items():
-        keys += [name, *(f"{name}.{leaf}" for leaf in (node if isinstance(node, Mapping) else ()))]
-    known = {name.rpartition(".")[2]: name for name in reversed(keys)} | {k: k for k in keys}
-    matches = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return known[matches[0]] if matches else None
+def _known(overrides: Sequence[str], config_dir: str | None) -> explain.Known:
+    """Return the keys that there are where these overrides choose from the groups."""
+    folders = [Path(config_dir or conf_folder()), conf_folder()]
+    chosen = [text for text in overrides if text.partition("=")[0] in groups() and "," not in text]
+    here = hydra.initialize_config_dir(str(conf_folder()), version_base=VERSION_BASE)
+    with searching(config_dir), here:
+        try:
+            values = hydra.compose("config", chosen)
+        except (HydraException, OmegaConfBaseException):  # what was chosen has a fault too
+            values = hydra.compose("config")
+    return explain.Known(cast(dict[str, Any], values), folders)

@@ -41,6 +41,7 @@ def main(ctx: click.Context) -> None:
     Completion of commands and overrides, for bash (zsh and fish likewise):
       eval "$(_IWAE_COMPLETE=bash_source iwae)"
     """
+    runtime.open_standard_streams()
     runtime.tune()
     log_to_stderr()
     if ctx.invoked_subcommand is None and not ctx.resilient_parsing:

@@ -1,6 +1,7 @@
 """Options and their values that several commands share."""
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from glob import glob
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from iwae_cli.cli.output import say
 from iwae_cli.core.errors import UsageError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SPLITS = ("train", "valid", "test")
 RUNS = Path("outputs/runs")
+CHECKPOINT = "checkpoint.pt"
+NAMED = 5  # runs that a message names
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -34,10 +38,10 @@ def trained_runs(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def with_paths(runs: tuple[Path, ...], checkpoint: tuple[Path, ...], **options: Any) -> Any:  # noqa: ANN401  (as click parses them)
-        paths = [path for given in (*runs, *checkpoint) for path in matching(given)]
-        file = options.get("output")
-        if file and file.suffix and len(paths) > 1:
-            raise UsageError(f"--output names one file, but there are {len(paths)} runs")
+        asked = (*runs, *checkpoint)
+        refuse_one_file(options.get("output"), len(asked))
+        paths = [path for given in asked for path in matching(given)]
+        refuse_one_file(options.get("output"), len(paths))
         return command(paths=paths or [newest()], **options)
 
     path = click.Path(path_type=Path)
@@ -48,6 +52,12 @@ def trained_runs(command: Callable[..., Any]) -> Callable[..., Any]:
     return argument(option(with_paths))
 
 
+def refuse_one_file(output: Path | None, runs: int) -> None:
+    """Raise UsageError where one file is to hold the results of several runs."""
+    if output and output.suffix and runs > 1:
+        raise UsageError(f"--output names one file, but there are {runs} runs")
+
+
 def matching(given: Path) -> list[Path]:
     """Return the runs that a path, a name or a pattern stands for, sorted.
 
@@ -56,14 +66,47 @@ def matching(given: Path) -> list[Path]:
     """
     places = [given, RUNS / given]
     for path in places:
-        if path.exists():
+        if path.exists() and str(given) != ".":
+            check_is_run(path)
             return [path]
     if not set("*?[") & set(str(given)):
-        return [given]
+        raise UsageError(no_such_run(str(given)))
     for path in places:
         if found := sorted(map(Path, glob(str(path)))):
-            return found
+            return [one for one in found if one.is_file() or (one / CHECKPOINT).exists()] or found
     raise UsageError(f"no run matches '{given}'; 'iwae runs' lists them")
+
+
+def check_is_run(path: Path) -> None:
+    """Raise UsageError for a folder that is no run, with the runs that are in it."""
+    if not path.is_dir() or (path / CHECKPOINT).exists():
+        return
+    if found := newest_first([*path.glob(f"*/{CHECKPOINT}"), *path.glob(f"runs/*/{CHECKPOINT}")]):
+        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        names = ", ".join(str(run) for run in found[:NAMED])
+        raise UsageError(f"'{path}' holds runs: name one of {names}{more} (newest first)")
+    raise UsageError(
+        f"'{path}' has no {CHECKPOINT}: it is no run, or one that has not saved its state yet; "
+        "'iwae runs' lists runs"
+    )
+
+
+def no_such_run(given: str) -> str:
+    """Return the message for a word that is no run: an option without dashes, or a like name."""
+    key, equals, value = given.partition("=")
+    known = [name for param in click.get_current_context().command.params for name in param.opts]
+    if equals and f"--{key}" in known:
+        return f"'{given}' is no run: options have dashes, write --{key} {value}"
+    names = [run.name for run in newest_first(RUNS.glob(f"*/{CHECKPOINT}"))]
+    like = [name for name in names if given and given in name]
+    like += difflib.get_close_matches(given, names, n=1, cutoff=0.7)
+    hint = f" did you mean '{like[0]}'?" if like else ""
+    return f"there is no run '{given}':{hint} 'iwae runs' lists them"
+
+
+def newest_first(checkpoints: Iterable[Path]) -> list[Path]:
+    """Return the run folders of checkpoints, that written last first."""
+    return [p.parent for p in sorted(checkpoints, key=lambda p: p.stat().st_mtime, reverse=True)]
 
 
 def runs_completed(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -78,7 +121,7 @@ def newest() -> Path:
     from iwae_cli.runs.folder import newest_run
 
     found = newest_run(Path("outputs"))
-    click.echo(f"newest run: {found}", err=True)
+    say(f"newest run: {found}")
     return found
 
 

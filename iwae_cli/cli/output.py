@@ -1,5 +1,6 @@
 """What commands print: tables, JSON, log lines, files that could not be read."""
 
+import contextlib
 import json
 import logging
 import os
@@ -29,6 +30,12 @@ def log_to_stderr() -> None:
     logger = logging.getLogger("iwae")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
+
+
+def say(line: str) -> None:
+    """Write a line to stderr, where it can be written."""
+    with contextlib.suppress(OSError):
+        click.echo(line, err=True)
 
 
 def print_json(results: object) -> None:
@@ -128,7 +135,7 @@ def fail_if_unreadable(unreadable: Sequence["Unreadable"]) -> None:
         ReportError: There is one.
     """
     for path, reason in unreadable:
-        click.echo(f"not read: {path}: {reason}", err=True)
+        say(f"not read: {path}: {reason}")
     if unreadable:
         files = "1 file" if len(unreadable) == 1 else f"{len(unreadable)} files"
         raise ReportError(f"{files} could not be read; the rest is above")

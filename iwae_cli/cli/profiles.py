@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from iwae_cli.cli import explain
 from iwae_cli.cli.compose import conf_folder
 from iwae_cli.core.config import unknown
 from iwae_cli.core.errors import ConfigError
@@ -52,7 +53,9 @@ def read(name: str, *, config_dir: str | None) -> dict[str, Any]:
         raise ConfigError(unknown(KEY, name, files))
     try:
         content: Any = OmegaConf.to_container(OmegaConf.load(files[name]), resolve=True)
-    except (OmegaConfBaseException, YAMLError) as error:
+    except YAMLError as error:
+        raise ConfigError(explain.of_yaml(error)) from None
+    except OmegaConfBaseException as error:
         raise ConfigError(f"{files[name]}: {str(error).splitlines()[0]}") from None
     if not (isinstance(content, dict) and content.keys() == set(NODES)):
         raise ConfigError(f"{files[name]}: needs the keys every and sweeps, and no other")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from iwae_cli.cli.completion import overrides_completed
+from iwae_cli.cli.group import Overridden
 from iwae_cli.cli.options import as_json
 from iwae_cli.cli.output import Row, print_json, print_table
 from iwae_cli.cli.sweep_results import with_scores
@@ -27,7 +28,7 @@ FORECAST = {"run": "run", "state": "state", "passes_done": "done", "passes": "pa
 FORECAST |= {"time_left": "time left", "megabytes": "MB"}
 
 
-@click.command()
+@click.command(cls=Overridden)
 @click.argument("overrides", nargs=-1, shell_complete=overrides_completed)
 @click.option("-m", "--multirun", is_flag=True, help="Sweep over comma-separated values.")
 @click.option("--dry-run", is_flag=True, help="List the runs: state, time left, disk; no run.")

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_type_hints
@@ -46,11 +47,20 @@ def require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def check_name(key: str, name: str) -> None:
+    """Raise ValueError unless a name can be part of the name of a folder on every system."""
+    require(
+        re.fullmatch(r"[A-Za-z0-9._-]{1,100}", name) is not None,
+        f"{key} may have letters, digits and ._- only, 100 at most, got {name!r}",
+    )
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """Return the message for an unknown name: the nearest known one, and all that exist."""
     known = sorted(known)
-    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+    lower = {one.lower(): one for one in known}
+    nearest = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
+    hint = f"did you mean '{lower[nearest[0]]}'? " if nearest else ""
     return f"unknown {kind} '{name}': {hint}known: {', '.join(known)}"
 
 
@@ -69,6 +79,7 @@ class Arch:
     output_bias: bool = True
 
     def __post_init__(self) -> None:
+        check_name("name", self.name)
         require(len(self.latents) > 0, "latents must name at least one stochastic layer")
         require(
             len(self.hidden) == len(self.latents),
@@ -170,15 +181,21 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
         OmegaConf.set_readonly(schema, False)
         result = OmegaConf.to_object(OmegaConf.merge(schema, dict(values)))
     except OmegaConfBaseException:
-        raise ConfigError(prefix + wrong_type(cls, values)) from None
+        raise ConfigError(prefix + wrong_type(cls, values, where)) from None
     except ValueError as error:
         raise ConfigError(prefix + str(error)) from None
     assert isinstance(result, cls)
     return result
 
 
-def wrong_type(cls: type, values: Mapping[str, Any]) -> str:
-    """Return the message for the first of `values` that its field's type does not admit."""
+def wrong_type(cls: type, values: Mapping[str, Any], where: str = "") -> str:
+    """Return the message for the first of `values` that its field's type does not admit.
+
+    Args:
+        cls: The dataclass.
+        values: Its keyword arguments.
+        where: The config node they come from, empty for the top level.
+    """
     types = get_type_hints(cls)
     for key, value in values.items():
         field_alone = dataclasses.make_dataclass(
@@ -187,8 +204,19 @@ def wrong_type(cls: type, values: Mapping[str, Any]) -> str:
         try:
             OmegaConf.merge(OmegaConf.structured(field_alone), {key: value})
         except OmegaConfBaseException:
-            return f"{key} must be {TYPES.get(str(types[key]), types[key])}, got {value!r}"
+            allowed = TYPES.get(str(types[key]), types[key])
+            dotted = f"{where}.{key}" if where else key
+            return f"{key} must be {allowed}, got {value!r}{instead(dotted, value, str(allowed))}"
     return f"cannot be read: {dict(values)!r}"
+
+
+def instead(key: str, value: object, allowed: str) -> str:
+    """Return what to write in place of a value of a wrong type, where that can be told."""
+    if isinstance(value, list) and "list" not in allowed and value:
+        return f"; to sweep: -m {key}={','.join(map(str, value))}"
+    if isinstance(value, float) and value.is_integer() and "whole number" in allowed:
+        return f"; write {key}={value:.0f}"
+    return ""
 
 
 def parse(values: Mapping[str, Any]) -> Config:
@@ -201,7 +229,11 @@ def parse(values: Mapping[str, Any]) -> Config:
     nodes: dict[str, Any] = {}
     for node, cls in (("arch", Arch), ("then", Then)):
         try:
-            nodes[node] = build(cls, values.get(node, {}), where=node)
+            given = values.get(node, {})
+            if not isinstance(given, Mapping):
+                keys = ", ".join(f.name for f in dataclasses.fields(cls))
+                raise ConfigError(f"{node}: has the keys {keys}; got {given!r}")
+            nodes[node] = build(cls, given, where=node)
         except ConfigError as error:
             faults.append(str(error))
     for node in COMPONENTS:

@@ -5,9 +5,17 @@ class IwaeError(Exception):
     """A fault that is reported as one line, without a traceback, and ends the command.
 
     The message says what was received, what is allowed and what to do next.
+
+    Args:
+        message: One line.
+        advice: More short lines, for what does not fit into one.
     """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 class ConfigError(IwaeError):

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import sys
 
 # Codes of glibc's mallopt, see malloc.h
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -22,10 +23,28 @@ def tune() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
+def open_standard_streams() -> None:
+    """Open those of stdin, stdout and stderr that were closed as the null device.
+
+    The next file to be opened would take the place of a closed one, and be written to as if it
+    were the terminal.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004  (that of stderr)
+        pass
+    os.close(number)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  (until the end)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  (until the end)
+
+
 def default_threads() -> int:
-    """Return OMP_NUM_THREADS where it is set, else the number of cores this process may use."""
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    if limit.isdecimal():
+    """Return OMP_NUM_THREADS where it is a number above 0, else the cores this process may use.
+
+    Of a list such as 4,2, which is for nested threads, the first counts.
+    """
+    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if limit.isdecimal() and int(limit) > 0:
         return int(limit)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

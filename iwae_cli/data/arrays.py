@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iwae_cli.core.config import NOT_IDENTITY, require
+from iwae_cli.core.config import NOT_IDENTITY, check_name, require
 from iwae_cli.core.errors import DataError
 from iwae_cli.core.seeding import derived_seed
 from iwae_cli.data import array_files, pixels
@@ -76,10 +76,8 @@ class Arrays:
                 require(0 < value < 1, f"{key} must be a share in (0, 1), or a file, got {value}")
             elif isinstance(value, int):
                 require(value >= 0, f"{key} must be 0 or more, or a file, got {value}")
-        require(
-            self.label is None or re.fullmatch(r"[A-Za-z0-9._-]+", self.label) is not None,
-            f"label may have letters, digits and ._- only, got {self.label!r}",
-        )
+        if self.label is not None:
+            check_name("label", self.label)
         shape = self.image_shape
         require(
             shape is None or (len(shape) == 2 and min(shape) > 0),

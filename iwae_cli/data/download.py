@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pooch
 
@@ -175,14 +176,19 @@ def _download(file: File) -> Content:
         except DataError as error:
             failures.append(f"{error} (deleted)")
         except OSError as error:  # which every error of requests is, too
-            failures.append(f"{url} ({_reason(error)})")
-    own = " or ".join(map(str, _own_paths(file))) or "IWAE_DATA_DIR, which is not set"
+            failures.append(f"{_reason(error)} at {urlsplit(url).netloc}")
     raise DataError(
-        f"{file.name} is missing and could not be downloaded. Looked for in: {own}; "
-        f"{' or '.join(map(str, _cached_paths(file)))}. Tried: {'; '.join(failures)}. "
-        f"To bring it by hand, set IWAE_DATA_DIR to a folder that holds {file.name} or "
-        f"{file.name}.gz; dataset=digits needs no files"
+        f"{file.name} is missing and cannot be downloaded: {'; '.join(failures)}",
+        f"to bring it, set IWAE_DATA_DIR to a folder with {file.name} or {file.name}.gz "
+        f"({_looked_for(file)})",
+        "dataset=digits needs no files",
     )
+
+
+def _looked_for(file: File) -> str:
+    """Return where a file of one's own was looked for."""
+    root = os.environ.get("IWAE_DATA_DIR")
+    return f"it is {root}, which has neither" if root else "it is not set"
 
 
 def _fetch(file: File, url: str) -> Content:

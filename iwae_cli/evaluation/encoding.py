@@ -18,7 +18,7 @@ from iwae_cli.data.arrays import read_images
 from iwae_cli.data.dataset import Split
 from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
 from iwae_cli.evaluation.sampling import COPIES, MEMORY_BYTES, Images, importance_samples
-from iwae_cli.evaluation.trained_run import TrainedRun
+from iwae_cli.evaluation.trained_run import TrainedRun, say_if_all
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.importance import effective_sample_size, normalised_weights
 from iwae_cli.runs.checkpoint import Checkpoint
@@ -175,6 +175,7 @@ def encode(
         if value < 1:
             raise ConfigError(f"{name} must be at least 1, got {value}")
     run = ModelWithImages.of(path, split=split, data=data, device=device)
+    say_if_all(limit, run.images, str(data or split))
     images = run.images[:limit]
     file = output or run.folder.file(f"encoding_{Path(data).stem if data else split}.npz")
     with writing(file):  # before the work, not after it

@@ -36,6 +36,13 @@ def find_named(kind: str, text: str, known: Mapping[str, str] | None = None) -> 
     name, *pairs = text.split(",")
     if name not in known:
         raise ConfigError(config.unknown(kind, name, known))
+    if several := [pair for pair in pairs if pair in known]:
+        words = " ".join(f"--{kind} {one}" for one in (name, *several))
+        raise ConfigError(
+            f"cannot read '{text}': repeat --{kind}, as in {words}"
+            if kind == "objective"
+            else f"cannot read '{text}': one {kind} at a time"
+        )
     if bad := [pair for pair in pairs if "=" not in pair]:
         raise ConfigError(f"{kind}: cannot read '{bad[0]}': parameters are written key=value")
     values = {"name": known[name], **dict(pair.split("=", 1) for pair in pairs)}

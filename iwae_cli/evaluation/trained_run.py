@@ -1,6 +1,7 @@
 """A trained run: the model of its checkpoint, the data it was trained on, its folder."""
 
 import logging
+from collections.abc import Sized
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,9 @@ class TrainedRun:
             raise ConfigError(config.unknown("split", split, SPLITS))
         if limit is not None and limit < 1:
             raise ConfigError(f"limit must be at least 1, got {limit}")
-        images = self.dataset.split(split)[:limit]
+        images = self.dataset.split(split)
+        say_if_all(limit, images, f"{split} of {self.dataset.label}")
+        images = images[:limit]
         if not len(images):
             raise ConfigError(f"the split '{split}' of {self.dataset.label} has no images")
         return images
@@ -104,3 +107,9 @@ class TrainedRun:
             "data": self.dataset.label,
             "binarization": self.dataset.binarization,
         }
+
+
+def say_if_all(limit: int | None, images: Sized, what: str) -> None:
+    """Log that there are fewer images than were asked for."""
+    if limit is not None and limit > len(images) > 0:
+        log.info("%s has %d images: all of them are taken", what, len(images))

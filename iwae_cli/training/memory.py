@@ -42,4 +42,4 @@ def check_memory(model: IWAE, *, k: int, images: int, all_rows: bool) -> None:
 
 def advice(k: int, images: int) -> str:
     """Return what to change where memory runs out."""
-    return f"k={k} with {images} images a step: lower k or optimizer.batch_size"
+    return f"k={k} with batch_size={images}: lower k or optimizer.batch_size"

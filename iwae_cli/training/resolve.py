@@ -82,10 +82,17 @@ def resolved(settings: Config, components: Components) -> dict[str, Any]:
     """Return a config with every option of every component, as plain types."""
     return {
         **dataclasses.asdict(settings),
+        "outputs": str(near(settings.outputs)),  # no path of one machine in a file of results
         "dataset": dataclasses.asdict(components.source),  # type: ignore[call-overload]  # any dataclass
         "objective": dataclasses.asdict(components.objective),  # type: ignore[call-overload]  # any dataclass
         "optimizer": dataclasses.asdict(components.recipe),
     }
+
+
+def near(path: str) -> Path:
+    """Return a path from the current folder where it is below it, else as it is."""
+    whole, here = Path(path), Path.cwd()
+    return whole.relative_to(here) if whole.is_relative_to(here) else whole
 
 
 def validate(settings: Config) -> None:
@@ -171,7 +178,7 @@ class ResolvedRun:
             seed=settings.seed,
             identity=self.identity,
         )
-        path = Path(settings.outputs) / "runs" / name
+        path = near(settings.outputs) / "runs" / name
         earlier = [] if path.exists() else sorted(path.parent.glob(f"*-{self.identity[:8]}"))
         return RunFolder(earlier[0] if earlier else path)
 

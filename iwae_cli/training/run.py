@@ -83,9 +83,11 @@ def train(run: ResolvedRun, *, wait: bool) -> RunResult:
     if run.parent:
         train(run.parent, wait=True)
     start = time.monotonic()
+    trainer = new_trainer(run)
+    if not run.folder.checkpoint.exists():
+        check_room(trainer, run)
     run.folder.path.mkdir(parents=True, exist_ok=True)
     with run.folder.lock(wait=wait):
-        trainer = new_trainer(run)
         if run.folder.checkpoint.exists():
             restore(trainer, run)
         elif run.parent:
@@ -122,16 +124,29 @@ def train_locked(trainer: Trainer, run: ResolvedRun) -> None:
     environment |= {"identity": run.identity, "total_passes": trainer.recipe.total_passes}
     run.folder.write_environment(environment)
     run.folder.write_metrics(trainer.metrics)
-    k, images = run.settings.k, trainer.batch_size
-    if run.device.type == "cpu":
-        check_memory(trainer.model, k=k, images=images, all_rows=trainer.recipe.all_rows)
-    with enough_memory(advice(k, images)):
+    with enough_memory(advice(run.settings.k, trainer.batch_size)):
         trainer.run(
             save=lambda: checkpoint_of(trainer, run).write(run.folder.checkpoint),
             on_pass=run.folder.append_metrics,
             checkpoint_seconds=run.settings.checkpoint_seconds,
             validate_passes=run.settings.validate_passes,
             on_forecast=lambda seconds: say_if_long(seconds, run.components.recipe.name),
+        )
+
+
+def check_room(trainer: Trainer, run: ResolvedRun) -> None:
+    """Refuse a run whose steps cannot fit into memory, before it leaves a folder.
+
+    Raises:
+        OutOfMemory: There is not enough.
+    """
+    k, images = run.settings.k, trainer.batch_size
+    if run.device.type == "cpu":
+        check_memory(trainer.model, k=k, images=images, all_rows=trainer.recipe.all_rows)
+    if images > len(run.dataset.train):
+        log.info(
+            "batch_size=%d is more than the %d training images: each pass is one step",
+            *(images, len(run.dataset.train)),
         )
 
 

@@ -1,0 +1,124 @@
+"""Overrides as they are typed, checked before Hydra reads them: slips, paths, refused keys."""
+
+import re
+import shlex
+from collections.abc import Collection, Sequence
+
+from iwae_cli.core.errors import UsageError
+
+# Values that are paths or names: a text whatever it looks like
+PATHS = ("outputs", "dataset.train", "dataset.test", "dataset.valid")
+TEXTS = (*PATHS, "dataset.label", "arch.name")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# Of Hydra's own keys only these may be set; the others belong to this tool
+OF_HYDRA = ("hydra.mode", "hydra.sweeper.params", "hydra/launcher", "hydra.launcher")
+KEY = re.compile(r"[+]*[A-Za-z_][\w./@-]*")
+
+
+def checked(
+    overrides: Sequence[str], *, groups: Collection[str] = (), multirun: bool = False
+) -> list[str]:
+    """Return overrides as Hydra should read them: values that are paths or names as quoted texts.
+
+    Args:
+        overrides: As they were typed.
+        groups: Names of config groups.
+        multirun: Whether a comma separates the values of a sweep.
+
+    Raises:
+        UsageError: A slip, or a key that is not for the user to set; the message says what to type.
+    """
+    words = list(overrides)
+    for place in range(len(words)):
+        refuse_spaces(words, place)
+    for word in words:
+        key, equals, value = word.partition("=")
+        refuse_keys(key, value)
+        if not equals:
+            raise UsageError(f"cannot read '{word}': {meant(word)}")
+        if key in groups and value.startswith(("[", "{")):
+            raise UsageError(
+                f"{key} takes a name, got {value}; its keys are set as {key}.KEY=VALUE, and "
+                "'iwae train --cfg job' shows them"
+            )
+    return [as_text(word, multirun=multirun) for word in words]
+
+
+def refuse_spaces(words: Sequence[str], place: int) -> None:
+    """Refuse spaces beside an equals sign, which the shell makes words of."""
+    word = words[place]
+    key, equals, value = word.partition("=")
+    after = words[place + 1] if place + 1 < len(words) else ""
+    before = words[place - 1] if place else ""
+    if equals and not key.strip():  # `k =5` and `k = 5`
+        key, value = before, value or after
+    elif equals and not value and after and "=" not in after:  # `k= 5`
+        value = after
+    elif not equals or (key == key.rstrip() and value == value.lstrip()):
+        return
+    typed = f"{key.strip()}={value.strip()}"
+    raise UsageError(f"no spaces around '=': write {in_shell(typed)}")
+
+
+def refuse_keys(key: str, value: str) -> None:
+    """Refuse what would take a key away, and keys that this tool sets itself."""
+    if key.startswith("~"):
+        raise UsageError(f"'{key}' is refused: no key can be taken away; null switches some off")
+    name = key.lstrip("+")
+    own = name.startswith(("hydra.", "hydra/")) or name == "hydra"
+    if own and not name.startswith(OF_HYDRA):
+        better = "--config-dir=FOLDER" if name == "hydra.searchpath" else "outputs=FOLDER"
+        raise UsageError(
+            f"'{name}' is refused: run folders are named by iwae and Hydra writes none; set "
+            f"{better}"
+        )
+    if name in ("objective.name", "optimizer.name", "dataset.name"):
+        group = name.partition(".")[0]
+        raise UsageError(f"'{key}' changes the name alone: write {group}={value}")
+
+
+def meant(word: str) -> str:
+    """Return what to type in place of a word without an equals sign."""
+    if match := re.fullmatch(r"([\w.]+)[:/]([^:/]+)", word):
+        return f"write {match[1]}={match[2]}"
+    if word.endswith((".yaml", ".yml")):
+        return (
+            "a YAML file of your own is FOLDER/experiment/NAME.yaml, for --config-dir=FOLDER "
+            "experiment=NAME"
+        )
+    if KEY.fullmatch(word):
+        return f"write {word}=VALUE"
+    return "overrides are written key=value, as in k=5"
+
+
+def as_text(word: str, *, multirun: bool) -> str:
+    """Return an override with its value quoted where that is a path or a name, as typed otherwise.
+
+    Raises:
+        UsageError: It is empty, or has a comma and is no sweep.
+    """
+    key, _, value = word.partition("=")
+    name = key.lstrip("+").removeprefix("init_from.")
+    if name not in TEXTS or value == "null" or (name in PATHS[2:] and NUMBER.fullmatch(value)):
+        return word
+    if not value:
+        raise UsageError(f"'{word}' is empty: write {key}={'PATH' if name in PATHS else 'NAME'}")
+    if value[0] in "'\"" or "${" in value:
+        return word
+    quoted = "{}='{}'".format(key, value.replace("\\", "\\\\").replace("'", "\\'"))
+    if "," in value:
+        if multirun:
+            parts = [as_text(f"{key}={part}", multirun=False) for part in value.split(",")]
+            return f"{key}=" + ",".join(part.partition("=")[2] for part in parts)
+        raise UsageError(
+            f"'{word}' has several values: add -m to sweep over them; one with a comma in it is "
+            f"written {in_shell(quoted)}"
+        )
+    return quoted
+
+
+def in_shell(word: str) -> str:
+    """Return a word as it is typed in a shell: in double quotes where those are enough."""
+    quoted = shlex.quote(word)
+    plain = quoted == word or set(word) & set('"$`\\!')
+    return quoted if plain else f'"{word}"'
