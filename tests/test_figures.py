@@ -18,9 +18,9 @@ from iwae_cli.reports.figures.activity import activity_histogram
 from iwae_cli.reports.figures.against_k import active_against_k, nll_against_k
 from iwae_cli.reports.figures.catalogue import drawings
 from iwae_cli.reports.figures.gradients import NOTHING, gradient_figure
-from iwae_cli.reports.figures.style import COLUMN, PAGE, STYLES, Style, image, look
+from iwae_cli.reports.figures.style import COLUMN, PAGE, STYLES, Style, image, look, preview
 from iwae_cli.reports.figures.training import Curve, training_curves
-from iwae_cli.reports.report import report_of
+from iwae_cli.reports.report import RUN_PIXELS, report_of
 
 PAPER = ROOT / "outputs" / "paper"
 
@@ -168,6 +168,18 @@ def test_samples_leave_no_third_of_the_figure_blank(count: int) -> None:
     blank = [panel for panel in figure.axes if not panel.images]
     assert len(figure.axes) - len(blank) == count
     assert len(blank) * 3 < len(figure.axes)
+
+
+def test_the_small_pictures_of_fourteen_runs_leave_a_page_below_a_megabyte_and_a_half() -> None:
+    rng = np.random.default_rng(0)  # noise, which no format makes smaller
+    own = {name: rng.random((20, 28, 28)) for name in ("originals", "reconstructions")}
+    own |= {f"{which}_layer_weights": rng.normal(size=(200, 28, 28)) for which in ("first", "last")}
+    rows = {"layer": 1, "unit": range(50), "variance": np.linspace(1e-5, 1, 50), "active": True}
+    with PAGE.applied():
+        drawn = [images.reconstructions(own), images.weights(own)]
+        drawn.append(activity_histogram(pd.DataFrame({**rows, "threshold": 0.01})))
+        sizes = [len(preview(figure, RUN_PIXELS)) for figure in drawn]
+    assert 14 * sum(sizes) * 4 / 3 < 1.2e6, "the rest is for the figures of several runs"
 
 
 def test_the_threshold_is_labelled() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from iwae_cli.reports.page import Page, Picture, Table, render
+from iwae_cli.reports.page import Page, Picture, Section, Table, bold, link, render
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -26,25 +26,48 @@ PIXEL = bytes.fromhex(
 ROWS = [["9.50 ± 0.10 (3)", "b", "–"], ["10.20 (25)", "a", "+0.30"], ["–", "c", "-0.10"]]
 
 
+TABLE = Table("Table", ["NLL", "name", "difference"], ROWS)
+
+
 def page(**changes: Any) -> Page:
     content: dict[str, Any] = {
         "title": "A report",
         "lead": "Three runs.",
-        "tables": [Table("Table", ["NLL", "name", "difference"], ROWS)],
+        "sections": [Section("Results", [TABLE], ["results.csv", "results.tex"])],
         "missing": ["one cell"],
         "unreadable": ["<b>file</b>: reason"],
-        "pictures": [Picture("Samples", "A picture", PIXEL)],
+        "pictures": [
+            Picture(
+                "Samples", "A picture", PIXEL, {"png": "figures/a.png", "pdf": "figures/a.pdf"}
+            ),
+            Picture("DReG k=50", "Weights", PIXEL, {"pdf": "figures/b.pdf"}, run="digits-dreg-k50"),
+            Picture("VAE k=5", "Weights", PIXEL, {}, run="digits-vae-k5"),
+        ],
     }
     return Page(**{**content, **changes})
 
 
-def test_the_page_needs_no_other_file_and_no_network() -> None:
+def test_the_page_opens_from_disk_without_network() -> None:
     text = render(page())
-    assert re.findall(r"(?:src|href)=\"(?!data:)", text) == []
+    assert set(re.findall(r"<img src=\"(.{10})", text)) == {"data:image"}
     assert "://" not in text
     assert "@import" not in text
     assert "url(" not in text
-    assert text.count("data:image/png;base64,") == 1
+    assert text.count("data:image/png;base64,") == 3
+
+
+def test_contents_lead_to_every_section_and_links_to_the_files() -> None:
+    text = render(page())
+    anchors = re.findall(r"href=\"#([^\"]+)", text)
+    assert anchors == ["results", "figures-samples", "pictures-of-runs", "missing"]
+    assert set(anchors) <= set(re.findall(r"id=\"([^\"]+)", text))
+    files = {"results.csv", "results.tex", "figures/a.png", "figures/a.pdf", "figures/b.pdf"}
+    assert files <= set(re.findall(r"href=\"([^\"#]+)", text))
+
+
+def test_links_and_bold_are_markup_and_their_texts_are_not() -> None:
+    assert link("<i>", 'a"b') == '<a href="a&#34;b">&lt;i&gt;</a>'
+    assert bold("**1** <2>") == "<b>1</b> &lt;2&gt;"
 
 
 def test_what_runs_say_is_text_and_not_markup() -> None:
@@ -126,3 +149,49 @@ def test_a_click_on_a_heading_sorts_the_table(browser: Browser, tmp_path: Path) 
     assert browser.script("return document.querySelector('img').naturalWidth") == 1
     errors = browser.call("/se/log", {"type": "browser"})
     assert [entry for entry in errors if entry["level"] == "SEVERE"] == []
+
+
+def open_page(browser: Browser, folder: Path) -> None:
+    (folder / "figures").mkdir()
+    (folder / "figures" / "a.png").write_bytes(PIXEL)
+    (folder / "report.html").write_text(render(page()))
+    browser.call("/url", {"url": (folder / "report.html").as_uri()})
+
+
+def test_the_filter_shows_the_runs_that_have_all_words(browser: Browser, tmp_path: Path) -> None:
+    open_page(browser, tmp_path)
+    shown = "return [...document.querySelectorAll('.run')].filter(run => !run.hidden).length"
+    typed = "f = document.getElementById('filter'); f.value = '{}'; "
+    typed += "f.dispatchEvent(new Event('input')); "
+    for words, count in (
+        ("", 2),
+        ("dreg", 1),
+        ("k=5", 1),
+        ("k=", 2),
+        ("vae K=5", 1),
+        ("k=50 vae", 0),
+    ):
+        assert browser.script(typed.format(words) + shown) == count, words
+
+
+def test_a_click_makes_a_picture_large_and_another_closes_it(
+    browser: Browser, tmp_path: Path
+) -> None:
+    open_page(browser, tmp_path)
+    state = "d = document.getElementById('large'); return [d.open, d.querySelector('img').src]"
+    assert browser.script(state)[0] is False
+    browser.click("a.large")
+    is_open, source = browser.script(state)
+    assert is_open
+    assert source.endswith("figures/a.png")
+    browser.click("dialog img")
+    assert browser.script(state)[0] is False
+
+
+@pytest.mark.parametrize("width", [400, 800, 1400])
+def test_no_width_of_a_window_needs_scrolling_sideways(
+    browser: Browser, tmp_path: Path, width: int
+) -> None:
+    open_page(browser, tmp_path)
+    frame = f"e = document.documentElement; e.style.width = '{width}px'; "
+    assert browser.script(frame + "return document.body.scrollWidth") <= width

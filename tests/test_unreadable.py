@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from run_folders import cell, change_environment, command, run_of
 
-from iwae_cli.reports.report import page_of, report_of
+from iwae_cli.reports.page_content import page_of
+from iwae_cli.reports.report import report_of
 
 
 def damage(outputs: Path, kind: str) -> tuple[Path, str]:

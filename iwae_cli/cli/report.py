@@ -1,6 +1,9 @@
 """`iwae report`: make tables, plots and a page of runs."""
 
+import shlex
+import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +84,11 @@ def report(
     made = report_of(*sources)
     first = sources[0]
     output = output or (first if first.is_dir() else first.parent) / "report"
-    files = write(made, output, formats=formats, style=COLUMN if column else PAGE)
+    style = COLUMN if column else PAGE
+    told = (
+        f"Made on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by: {shlex.join(['iwae', *sys.argv[1:]])}."
+    )
+    files = write(made, output, formats=formats, style=style, made=told, missing=missing)
     if as_json:
         print_json({"files": [str(path) for path in files], **report_as_json(made)})
     else:

@@ -9,15 +9,15 @@ import pandas as pd
 from iwae_cli.core.atomic_write import write_atomically
 from iwae_cli.core.errors import ReportError
 from iwae_cli.core.progress import ProgressReport
-from iwae_cli.core.version import __version__
 from iwae_cli.reports import page
 from iwae_cli.reports.claims import claim_tables, claims_table
 from iwae_cli.reports.collect import collect
 from iwae_cli.reports.figures.catalogue import drawings
-from iwae_cli.reports.figures.style import PAGE, Style, image
+from iwae_cli.reports.figures.style import PAGE, Style, image, preview
 from iwae_cli.reports.formatting import Table, latex, markdown
 from iwae_cli.reports.layouts import result_tables, stage_tables
 from iwae_cli.reports.objective_comparison import comparison_table, comparison_tables
+from iwae_cli.reports.page_content import page_of
 from iwae_cli.reports.paired_differences import paired_differences
 from iwae_cli.reports.pairs import pair_tables, pairs_over_seeds
 from iwae_cli.reports.read_runs import Unreadable
@@ -26,28 +26,8 @@ from iwae_cli.reports.run_record import RunRecord
 from iwae_cli.reports.run_tables import runs_table, scores_table
 from iwae_cli.reports.seeds import NO_RUN
 
-# Columns of the page's list of runs: key and heading
-RUN_COLUMNS = {
-    "run": "run",
-    "state": "state",
-    "data": "data",
-    "architecture": "latents",
-    "objective": "objective",
-    "k": "k",
-    "seed": "seed",
-    "passes": "passes",
-    "eval_nll": "test NLL",
-    "eval_k": "by k",
-    "eval_images": "images",
-    "eval_se_images": "se (images)",
-    "eval_se_mc": "se (MC)",
-    "active": "active",
-    "training_seconds": "seconds",
-    "hardware": "hardware",
-    "commit": "commit",
-    "protocol": "protocol",
-    "parent": "started from",
-}
+# Width in pixels of the small pictures in the page: of several runs, of one
+SHARED_PIXELS, RUN_PIXELS = 640, 360
 
 
 @dataclass(frozen=True)
@@ -140,6 +120,8 @@ def write(
     *,
     formats: Sequence[str] = ("png", "pdf"),
     style: Style = PAGE,
+    made: str = "",
+    missing: bool = False,
 ) -> list[Path]:
     """Write a report's tables, figures and page into a folder; return all files written.
 
@@ -148,29 +130,31 @@ def write(
         output: The folder.
         formats: Of each figure's files: png, pdf, svg.
         style: How large figures and their text are.
+        made: When and by which command, for the page.
+        missing: Whether the page lists what has no number.
     """
-    files, pictures = [], []
-    (output / "figures").mkdir(parents=True, exist_ok=True)
-    for name, text in texts(report):
-        files.append(written(output / name, text.encode()))
+    files = [written(output / name, text.encode()) for name, text in texts(report)]
+    pictures = []
     plan = drawings(report.runs, report.scores, report.cells, report.compared)
     with style.applied(), ProgressReport("figures", total=len(plan)) as progress:
         for done, drawing in enumerate(plan, start=1):
             figure = drawing.draw(style)
             if figure is None:
                 continue
-            for kind in formats:
-                path = output / "figures" / f"{drawing.name}.{kind}"
-                files.append(written(path, image(figure, kind)))
-            pictures.append(page.Picture(drawing.section, drawing.title, image(figure, "png")))
+            own = {kind: f"figures/{drawing.name}.{kind}" for kind in formats}
+            files += [written(output / own[kind], image(figure, kind)) for kind in formats]
+            small = preview(figure, RUN_PIXELS if drawing.run else SHARED_PIXELS)
+            pictures.append(
+                page.Picture(drawing.section, drawing.title, small, own, run=drawing.run)
+            )
             progress.update(done, f"figure {done} of {len(plan)}")
-    html = page.render(page_of(report, pictures))
-    files.append(written(output / "report.html", html.encode()))
-    return files
+    html = page.render(page_of(report, pictures, output=output, made=made, missing=missing))
+    return [*files, written(output / "report.html", html.encode())]
 
 
 def written(path: Path, content: bytes) -> Path:
-    """Write a file and return its path."""
+    """Write a file, and the folder it belongs in, and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content)
     return path
 
@@ -185,24 +169,3 @@ def texts(report: Report) -> Iterator[tuple[str, str]]:
         if tables:
             yield f"{name}.md", markdown(tables)
             yield f"{name}.tex", latex(tables)
-
-
-def page_of(report: Report, pictures: Sequence[page.Picture]) -> page.Page:
-    """Return the page of a report."""
-    shown = {name: own for name, own in report.tables().items() if name != "objectives"}
-    tables = [page.shown(table) for own in shown.values() for table in own]
-    scores = report.scores
-    commits = [(commit or "")[:8] for commit in scores["commit"]]
-    runs = scores.assign(commit=commits)[list(RUN_COLUMNS)]
-    for column in ("eval_k", "eval_images"):
-        runs[column] = runs[column].astype("Int64").astype(object)
-    runs["training_seconds"] = runs["training_seconds"].round().astype(int)
-    tables.append(page.table_of("Runs", runs.rename(columns=RUN_COLUMNS)))
-    return page.Page(
-        title="Importance weighted autoencoders: report",
-        lead=f"{len(report.runs)} runs, read by iwae {__version__}. A click on a heading sorts.",
-        tables=tables,
-        missing=report.duplicates,
-        unreadable=[f"{path}: {reason}" for path, reason in report.unreadable],
-        pictures=pictures,
-    )

@@ -55,7 +55,8 @@ def comparison_figure(table: pd.DataFrame, style: Style = PAGE) -> Figure:
     panels[0].set_xlabel(f"nats per image better than IWAE\n(bars: {bars})")
     if wide:
         spread = own["active_sd"].fillna(0.0)
-        panels[1].barh(names, own["active"].map(total_active), xerr=spread, color=colours)
+        errors = spread if (spread > 0).any() else None
+        panels[1].barh(names, own["active"].map(total_active), xerr=errors, color=colours)
         panels[1].set_xlabel("active units")
         panels[2].barh(names, own["seconds"], color=colours)
         panels[2].set_xlabel("seconds of training")

@@ -162,6 +162,14 @@ def image(figure: Figure, kind: str, *, dpi: float = DPI) -> bytes:
     return buffer.getvalue()
 
 
+def preview(figure: Figure, pixels: int) -> bytes:
+    """Return a figure as a WebP image of this width, for a page."""
+    buffer = io.BytesIO()
+    dpi = pixels / figure.get_figwidth()
+    figure.savefig(buffer, format="webp", dpi=dpi, pil_kwargs={"quality": 80, "method": 4})
+    return buffer.getvalue()
+
+
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, and the folder it belongs in."""
     path.parent.mkdir(parents=True, exist_ok=True)
