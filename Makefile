@@ -5,10 +5,10 @@ PROFILE ?= quick
 export WORKERS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format lint test test-slow bench docs reproduce
+.PHONY: help setup format lint test test-slow test-cluster bench docs reproduce
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready ## make .venv and install everything into it
 
@@ -27,10 +27,13 @@ lint: setup ## style, types
 	$(BIN)/mypy
 
 test: setup ## the tests, three minutes on two cores
-	$(BIN)/pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/pytest -n $(WORKERS) -m "not slow and not cluster"
 
 test-slow: setup ## the tests that train models for minutes
 	$(BIN)/pytest -m slow
+
+test-cluster: setup ## sweeps on SLURM (IWAE_SLURM_UP: a script that brings it up) and on Ray
+	$(BIN)/pytest -m cluster
 
 bench: setup ## speed beside a plain program, pythae and the machine's limit: outputs/bench
 	$(BIN)/python benchmarks/bench.py

@@ -89,8 +89,9 @@ def words_of(override: Override) -> list[str]:
 
 
 def name_of(words: Sequence[str]) -> str:
-    """Return overrides as the name of a run, without those that are for Hydra itself."""
-    return " ".join(word for word in words if not word.lstrip("+~").startswith("hydra"))
+    """Return overrides as the name of a run, without those that say nothing of the run itself."""
+    about = ("hydra", "launcher")
+    return " ".join(word for word in words if not word.lstrip("+~").startswith(about))
 
 
 class OwnFolder(SearchPathPlugin):

@@ -6,18 +6,23 @@ record there, whatever process or machine it ran on.
 """
 
 import logging
+import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import click
 from omegaconf import DictConfig
 
 from iwae_cli.cli import compose, launchers
-from iwae_cli.cli.launchers.base import Here
+from iwae_cli.cli.launchers.attach import Watch, submit_missing
+from iwae_cli.cli.launchers.base import Engine, Here
 from iwae_cli.cli.launchers.jobs import Point, jobs_of
+from iwae_cli.cli.launchers.outcome import Launched, outcome
 from iwae_cli.core.config import parse
-from iwae_cli.core.errors import ConfigError, IwaeError, Stopped
+from iwae_cli.core.errors import ConfigError, IwaeError, Stopped, UsageError
 from iwae_cli.core.progress import Counter
 from iwae_cli.core.signals import StopSignals
 from iwae_cli.data import registry
@@ -33,15 +38,6 @@ class Plan:
     points: list[Point]
     sweep: bool
     launcher: dict[str, Any] = field(default_factory=lambda: {"name": "local"})
-
-
-@dataclass(frozen=True)
-class Launched:
-    """What came of a plan: each finished run's results, and a line for each failed run."""
-
-    results: list[dict[str, Any]]
-    failures: list[str]
-    sweep: bool = False
 
 
 def plan(overrides: Sequence[str], *, multirun: bool, config_dir: str | None = None) -> Plan:
@@ -104,7 +100,11 @@ def plans(
 
 
 def launch_all(
-    sweeps: Sequence[Sequence[str]], *, multirun: bool, config_dir: str | None = None
+    sweeps: Sequence[Sequence[str]],
+    *,
+    multirun: bool,
+    config_dir: str | None = None,
+    detach: bool = False,
 ) -> Launched:
     """Carry out sweeps one after another, once all of them have been checked; see `launch`.
 
@@ -116,13 +116,13 @@ def launch_all(
     """
     todo = plans(sweeps, multirun=multirun, config_dir=config_dir)
     if len(todo) == 1:
-        return launch(todo[0])
+        return launch(todo[0], detach=detach)
     done = Launched([], [], sweep=True)
     for number, (sweep, one) in enumerate(zip(sweeps, todo, strict=True), start=1):
         name = " ".join(sweep)
         log.info("sweep %d of %d: %s", number, len(sweeps), name)
         try:
-            came = launch(one)
+            came = launch(one, detach=detach)
         except Stopped:
             raise
         except IwaeError as error:
@@ -133,8 +133,8 @@ def launch_all(
     return done
 
 
-def launch(todo: Plan) -> Launched:
-    """Carry out every run of a plan.
+def launch(todo: Plan, *, detach: bool = False) -> Launched:
+    """Carry out every run of a plan; with `detach`, only hand its jobs to the engine.
 
     A run of a sweep that fails is recorded and the others go on; a signal ends the sweep.
 
@@ -143,9 +143,13 @@ def launch(todo: Plan) -> Launched:
     """
     from iwae_cli.training import run as training
 
-    if not todo.sweep and todo.launcher["name"] == "local":
-        return Launched([training.run(point.config).as_dict() for point in todo.points], [])
     launcher = launchers.find(todo.launcher)
+    if detach and not isinstance(launcher, Engine):
+        raise UsageError(
+            f"launcher={launcher.name} ends with this command: --detach needs slurm or ray"
+        )
+    if not todo.sweep and launcher.name == "local":
+        return Launched([training.run(point.config).as_dict() for point in todo.points], [])
     launcher.check()
     for point in todo.points:  # data that is missing is missing before the first run
         registry.loaded(registry.find(point.config.dataset))
@@ -154,7 +158,10 @@ def launch(todo: Plan) -> Launched:
     sweep = SweepFolder(folder.absolute())
     with sweep.lock():
         log.info("sweep of %d runs: %s", len(todo.points), folder)
+        refuse_second_engine(sweep, todo.launcher["name"])
         sweep.write(jobs, todo.launcher)
+        if isinstance(launcher, Engine):
+            return with_engine(launcher, sweep, jobs, detach=detach)
         assert isinstance(launcher, Here)
         for job in jobs:
             sweep.forget(job.number)
@@ -163,30 +170,50 @@ def launch(todo: Plan) -> Launched:
         return outcome(sweep, jobs, signals.received)
 
 
-def outcome(sweep: SweepFolder, jobs: Sequence[Job], received: int | None) -> Launched:
-    """Return what came of the runs that were asked for.
+def refuse_second_engine(sweep: SweepFolder, name: str) -> None:
+    """Raise UsageError where another engine than `name` has jobs of a sweep."""
+    if not sweep.exists or (before := sweep.launcher()["name"]) == name:
+        return
+    engine = launchers.find(sweep.launcher())
+    if isinstance(engine, Engine) and engine.active(sweep):
+        raise UsageError(
+            f"jobs of this sweep are with launcher={before}: attach to them with that, or end "
+            f"them with 'iwae cancel {sweep.name}'"
+        )
+
+
+def with_engine(
+    launcher: Engine, sweep: SweepFolder, jobs: Sequence[Job], *, detach: bool
+) -> Launched:
+    """Have an engine carry out what is missing of a sweep, and watch it unless told to detach.
 
     Raises:
-        Stopped: A signal ended the sweep, or one of its runs.
+        Stopped: A signal; Ctrl-C asks whether the jobs shall go on.
     """
-    results, failures, stopped = list[dict[str, Any]](), list[str](), list[dict[str, Any]]()
-    for job in jobs:
-        record = sweep.record(job.number) or {"state": "not started"}
-        match record["state"]:
-            case "finished":
-                results += [record["result"]] if job.asked else []
-            case "failed":
-                failures.append(f"[{job.name}] {record['message']}")
-            case "stopped":
-                stopped.append(record)
-            case "running":
-                where = f"its process was killed, see {sweep.log(job.number)}"
-                failures.append(f"[{job.name}] {where}")
-    if received is not None or stopped:
-        said = "; ".join(record["message"] for record in stopped) or "stopped between two runs"
-        asked = sum(job.asked for job in jobs)
-        raise Stopped(
-            f"{said}; {len(results)} of {asked} runs of the sweep are finished",
-            signal_number=received or stopped[0]["signal"],
-        )
-    return Launched(results, failures, sweep=True)
+    with StopSignals() as signals:
+        submit_missing(launcher, sweep, jobs)
+        if detach:
+            log.info("the same command attaches again; 'iwae cancel %s' ends it", sweep.name)
+            return Launched([], [], sweep=True)
+        watch = Watch(launcher, sweep, jobs)
+        watch.run(signals)
+        if signals.received is None:
+            watch.record_lost()
+            launcher.close(sweep)
+            return outcome(sweep, jobs, None)
+        left = watch.describe()
+        stay = "the jobs go on: the same command attaches again"
+        if signals.received == signal.SIGINT and cancel_wanted(left):
+            launcher.cancel(sweep)
+            stay = "the jobs were cancelled, running ones save: the same command goes on"
+        raise Stopped(f"{left}; {stay}", signal_number=signals.received)
+
+
+def cancel_wanted(left: str) -> bool:
+    """Ask once what Ctrl-C is to do with the jobs; a second Ctrl-C leaves them and ends at once."""
+    if not sys.stdin.isatty():
+        return True
+    try:
+        return click.confirm(f"{left}: cancel all that have not finished?", default=True, err=True)
+    except click.Abort:
+        return False

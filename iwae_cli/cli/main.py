@@ -3,6 +3,7 @@
 import click
 
 from iwae_cli.cli.active_units import active_units
+from iwae_cli.cli.cancel import cancel
 from iwae_cli.cli.data import data
 from iwae_cli.cli.encode import encode
 from iwae_cli.cli.evaluate import evaluate
@@ -17,7 +18,19 @@ from iwae_cli.cli.train import train
 from iwae_cli.core import runtime
 from iwae_cli.core.version import __version__
 
-COMMANDS = (train, evaluate, active_units, data, gradients, sample, encode, export, report, runs)
+COMMANDS = (
+    train,
+    evaluate,
+    active_units,
+    data,
+    gradients,
+    sample,
+    encode,
+    export,
+    report,
+    runs,
+    cancel,
+)
 
 
 @click.group(

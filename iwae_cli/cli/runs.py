@@ -28,23 +28,35 @@ def runs(folder: Path, as_json: bool) -> None:
 
     A run is finished, running, failed or interrupted; the last two go on with the
     same `iwae train` command. NLL is that of all test images by the largest k.
-    'differs in' tells runs apart whose names are equal but for the hash.
+    'differs in' tells runs apart whose names are equal but for the hash. Jobs of
+    sweeps that have not finished are listed below, with the ids of their engine.
 
     \b
     Examples:
       iwae runs
       iwae runs outputs/paper --json
     """
-    from iwae_cli.reports.read_runs import read_runs
+    from iwae_cli.cli import unfinished_jobs
+    from iwae_cli.reports.read_runs import RunReader, read_runs
 
-    found, unreadable = read_runs(folder, arrays=False)
+    jobs = unfinished_jobs.unfinished_jobs(folder)
+    if jobs:  # they need not have a run folder yet
+        reader = RunReader(arrays=False)
+        found, unreadable = reader.runs(folder), reader.unreadable
+    else:
+        found, unreadable = read_runs(folder, arrays=False)
     rows = listed(found) if found else []
     if as_json:
-        print_json(rows)
-    elif rows:
+        print_json([*rows, *jobs])
+        fail_if_unreadable(unreadable)
+        return
+    if rows:
         empty = {key for key in ("parent", "differs_in") if not any(row[key] for row in rows)}
         shown = {key: name for key, name in LISTED.items() if key not in empty}
         print_table(rows, shown, spare=SPARE)
+    if jobs:
+        columns, spare = unfinished_jobs.COLUMNS, unfinished_jobs.SPARE
+        print_table(jobs, columns, title="jobs that have not finished", spare=spare)
     fail_if_unreadable(unreadable)
 
 

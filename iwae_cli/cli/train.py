@@ -32,6 +32,7 @@ FORECAST |= {"time_left": "time left", "megabytes": "MB"}
 @click.argument("overrides", nargs=-1, shell_complete=overrides_completed)
 @click.option("-m", "--multirun", is_flag=True, help="Sweep over comma-separated values.")
 @click.option("--dry-run", is_flag=True, help="List the runs: state, time left, disk; no run.")
+@click.option("--detach", is_flag=True, help="Return once jobs are queued (slurm, ray).")
 @click.option("--cfg", type=click.Choice(["job", "hydra", "all"]), help="Print the config; no run.")
 @click.option("--resolve", is_flag=True, help="With --cfg: resolve interpolations.")
 @click.option("--info", type=click.Choice(INFO), help="Print what Hydra composes from; no run.")
@@ -41,6 +42,7 @@ def train(
     overrides: tuple[str, ...],
     multirun: bool,
     dry_run: bool,
+    detach: bool,
     cfg: str | None,
     resolve: bool,
     info: str | None,
@@ -82,7 +84,7 @@ def train(
         points = [point for plan in plans for point in plan.points]
         print_forecasts(forecasts(point.config for point in points), as_json=as_json)
         return
-    done = launch.launch_all(sweeps, multirun=multirun, config_dir=config_dir)
+    done = launch.launch_all(sweeps, multirun=multirun, config_dir=config_dir, detach=detach)
     results = with_scores(done.results) if done.sweep else done.results
     if as_json:
         print_json(results)

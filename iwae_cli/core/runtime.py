@@ -39,13 +39,15 @@ def open_standard_streams() -> None:
 
 
 def default_threads() -> int:
-    """Return OMP_NUM_THREADS where it is a number above 0, else the cores this process may use.
+    """Return OMP_NUM_THREADS or what SLURM granted, where a number above 0, else all cores.
 
-    Of a list such as 4,2, which is for nested threads, the first counts.
+    All cores are those that this process may use. Of a list such as 4,2, which is for nested
+    threads, the first counts.
     """
-    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    if limit.isdecimal() and int(limit) > 0:
-        return int(limit)
+    for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
+        limit = os.environ.get(name, "").partition(",")[0].strip()
+        if limit.isdecimal() and int(limit) > 0:
+            return int(limit)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

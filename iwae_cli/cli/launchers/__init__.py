@@ -8,7 +8,7 @@ from iwae_cli.cli.launchers.base import Launcher
 from iwae_cli.core.config import build, unknown
 from iwae_cli.core.errors import ConfigError
 
-LAUNCHERS = ("local", "joblib")
+LAUNCHERS = ("local", "joblib", "slurm", "ray")
 
 
 def find(values: Mapping[str, Any]) -> Launcher:

@@ -4,13 +4,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import ClassVar, Literal
 
-from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.errors import ConfigError, IwaeError
 from iwae_cli.core.signals import StopSignals
 from iwae_cli.runs.sweep_folder import Job, SweepFolder
 
 Active = Literal["queued", "running"]
+
+
+class EngineAway(IwaeError):
+    """An engine that does not answer."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,16 @@ class Engine(Launcher):
     def cancel(self, sweep: SweepFolder) -> None:
         """Take queued jobs out of the queue, and have running ones save and end."""
 
+    def clear_strays(self, sweep: SweepFolder) -> None:  # noqa: B027  (not all engines have any)
+        """Cancel jobs that were submitted but not noted."""
+
+    def log_of(self, sweep: SweepFolder, number: int, identifier: str) -> Path:
+        """Return the log to look at where a job is lost."""
+        return sweep.log(number)
+
     @abstractmethod
-    def end_of(self, identifier: str) -> str:
+    def end_of(self, sweep: SweepFolder, number: int, identifier: str) -> str:
         """Return what the engine remembers of a job that it no longer has, such as `FAILED`."""
+
+    def close(self, sweep: SweepFolder) -> None:  # noqa: B027  (not all engines keep anything)
+        """Give back what the engine keeps for a sweep that is over."""

@@ -84,6 +84,13 @@ def work_of(job: Job) -> float:
     return _work(json.dumps(job.values["optimizer"], sort_keys=True), int(job.values["k"]))
 
 
+def passes_of(job: Job) -> int:
+    """Return the number of passes of a job's schedule."""
+    from iwae_cli.training.resolve import find_recipe
+
+    return find_recipe(job.values["optimizer"]).total_passes
+
+
 @lru_cache
 def _work(optimizer: str, k: int) -> float:
     from iwae_cli.training.resolve import find_recipe

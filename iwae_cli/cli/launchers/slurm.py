@@ -1,0 +1,245 @@
+"""`launcher=slurm`: the runs of a sweep as jobs of SLURM, submitted with submitit."""
+
+import getpass
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from iwae_cli.cli.launchers.base import Active, Engine, EngineAway
+from iwae_cli.cli.launchers.job import carry_out
+from iwae_cli.core.config import require
+from iwae_cli.runs.sweep_folder import Job, SweepFolder
+
+# What SLURM and submitit send before a time limit; on SIGTERM SLURM itself queues a job again, or
+# somebody has cancelled it.
+WARNINGS = tuple(
+    getattr(signal, name)
+    for name in ("SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGHUP")
+    if hasattr(signal, name)
+)
+LARGEST_ARRAY = 500
+ASKED_TIMES = 10
+COUNTS = ("timeout_min", "cpus_per_run", "runs_per_gpu", "array_parallelism", "signal_delay_s")
+
+
+@dataclass(frozen=True)
+class Slurm(Engine):
+    """Jobs of SLURM; see conf/launcher/slurm.yaml for the options."""
+
+    name: str = "slurm"
+    timeout_min: int = 240
+    cpus_per_run: int = 1
+    mem_gb: float = 4.0
+    gpus_per_node: int | None = None
+    runs_per_gpu: int = 1
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    array_parallelism: int = 256
+    signal_delay_s: int = 90
+    max_requeues: int = 100
+    setup: list[str] = field(default_factory=list)
+    package: ClassVar[str | None] = "submitit"
+
+    def __post_init__(self) -> None:
+        for name in COUNTS:
+            require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        require(self.mem_gb > 0, f"mem_gb must be positive, got {self.mem_gb}")
+        require(self.max_requeues >= 0, f"max_requeues must be 0 or more, got {self.max_requeues}")
+
+    def check(self) -> None:
+        """Raise an IwaeError unless submitit and SLURM are there."""
+        super().check()
+        output("sinfo", "--version")
+
+    def submit(
+        self, sweep: SweepFolder, jobs: Sequence[Job], queued: Mapping[int, str]
+    ) -> Mapping[int, str]:
+        """Submit arrays of jobs, one for each set of jobs that they wait for."""
+        ids: dict[int, str] = {}
+        waiting = {
+            job.number: tuple(sorted({queued[n] for n in job.needs if n in queued})) for job in jobs
+        }
+        for needs in sorted(set(waiting.values())):
+            alike = [job for job in jobs if waiting[job.number] == needs]
+            packs = [
+                alike[start : start + self.runs_per_gpu]
+                for start in range(0, len(alike), self.runs_per_gpu)
+            ]
+            for start in range(0, len(packs), LARGEST_ARRAY):
+                ids |= self._submit_array(sweep, packs[start : start + LARGEST_ARRAY], needs)
+        return ids
+
+    def _submit_array(
+        self, sweep: SweepFolder, packs: Sequence[Sequence[Job]], needs: Sequence[str]
+    ) -> dict[int, str]:
+        import submitit
+
+        executor = submitit.SlurmExecutor(
+            folder=sweep.path / "engine", max_num_timeout=self.max_requeues
+        )
+        executor.update_parameters(**self._parameters(sweep, needs))
+        with executor.batch():
+            calls = [
+                executor.submit(
+                    Pack(str(sweep.path), tuple(pack), str(Path.cwd()), self.max_requeues)
+                )
+                for pack in packs
+            ]
+        return {
+            job.number: str(call.job_id)
+            for call, pack in zip(calls, packs, strict=True)
+            for job in pack
+        }
+
+    def _parameters(self, sweep: SweepFolder, needs: Sequence[str]) -> dict[str, Any]:
+        more: dict[str, Any] = {"requeue": True}
+        if needs:
+            more["kill-on-invalid-dep"] = "yes"
+        return {
+            "job_name": job_name(sweep),
+            "time": self.timeout_min,
+            "cpus_per_task": self.cpus_per_run * self.runs_per_gpu,
+            "mem": f"{round(self.mem_gb * self.runs_per_gpu * 1024)}MB",
+            "gpus_per_node": self.gpus_per_node,
+            "partition": self.partition,
+            "account": self.account,
+            "qos": self.qos,
+            "constraint": self.constraint,
+            "array_parallelism": self.array_parallelism,
+            "signal_delay_s": self.signal_delay_s,
+            "setup": self.setup or None,
+            "dependency": "afterok:" + ":".join(needs) if needs else None,
+            "additional_parameters": more,
+        }
+
+    def active(self, sweep: SweepFolder) -> Mapping[int, Active]:
+        """Return the jobs in SLURM's queue."""
+        there = queue(sweep)
+        return {n: there[name] for n, name in sweep.submitted().items() if name in there}
+
+    def clear_strays(self, sweep: SweepFolder) -> None:
+        """Cancel jobs that were submitted but not noted, because the submitter was killed."""
+        known = set(sweep.submitted().values())
+        if strays := [name for name in queue(sweep) if name not in known]:
+            output("scancel", *strays)
+
+    def cancel(self, sweep: SweepFolder) -> None:
+        """Cancel all jobs; running ones get SIGTERM, save and end."""
+        if there := queue(sweep):
+            output("scancel", *there)
+
+    def end_of(self, sweep: SweepFolder, number: int, identifier: str) -> str:
+        """Return the state that SLURM's accounting has of a job."""
+        for _ in range(ASKED_TIMES):  # accounting hears of an end some seconds later
+            try:
+                found = output("sacct", "-n", "-X", "-P", "-j", identifier, "-o", "State").split()
+            except EngineAway:  # a cluster without accounting
+                break
+            if found and found[0] not in ("PENDING", *RUNNING):
+                return found[0]
+            time.sleep(1)
+        return "gone from the queue"
+
+    def log_of(self, sweep: SweepFolder, number: int, identifier: str) -> Path:
+        """Return what the job wrote to stderr."""
+        return sweep.path / "engine" / f"{identifier}_0_log.err"
+
+
+def job_name(sweep: SweepFolder) -> str:
+    """Return the name of a sweep's jobs in SLURM's queue."""
+    return f"iwae-{sweep.name}"
+
+
+def queue(sweep: SweepFolder) -> dict[str, Active]:
+    """Return the jobs of a sweep that SLURM's queue has, by their ids."""
+    asked = ("-h", "-r", "-u", getpass.getuser(), "-n", job_name(sweep), "-o", "%i|%T")
+    lines = [line.split("|") for line in output("squeue", *asked).splitlines()]
+    return {name: "running" if state in RUNNING else "queued" for name, state in lines}
+
+
+RUNNING = ("RUNNING", "COMPLETING", "STOPPED", "SUSPENDED")
+
+
+def output(*command: str) -> str:
+    """Return what a command of SLURM prints.
+
+    Raises:
+        EngineAway: It cannot be started, or fails.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise EngineAway(f"there is no command '{command[0]}': is this a SLURM cluster?") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        raise EngineAway(f"{command[0]} failed: {lines[-1]}")
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Pack:
+    """What one job of SLURM does: it carries out the runs of a pack, side by side.
+
+    Attributes:
+        path: The sweep's folder.
+        jobs: The runs.
+        folder: Where the command was typed.
+        max_requeues: How often the job may be queued again.
+    """
+
+    path: str
+    jobs: tuple[Job, ...]
+    folder: str
+    max_requeues: int
+
+    def __call__(self) -> None:
+        """Carry out the runs; after a warning, queue the job again; exit 1 if a run failed."""
+        import submitit
+
+        environment = submitit.JobEnvironment()
+        if len(self.jobs) == 1:
+            self._carry_out(self.jobs[0], environment.job_id)
+        else:
+            self._side_by_side(environment.job_id)
+        sweep = SweepFolder(Path(self.path))
+        records = {job.number: sweep.record(job.number) or {} for job in self.jobs}
+        warned = {n: r for n, r in records.items() if r.get("signal") in WARNINGS}
+        if warned and int(os.environ.get("SLURM_RESTART_COUNT", "0")) < self.max_requeues:
+            for number, record in warned.items():
+                sweep.write_record(number, record | {"state": "preempted"})
+            subprocess.run(["scontrol", "requeue", environment.job_id], check=True)
+            sys.exit(1)
+        if any(record.get("state") != "finished" for record in records.values()):
+            sys.exit(1)
+
+    def _carry_out(self, job: Job, identifier: str) -> None:
+        carry_out(self.path, job, identifier=identifier, folder=self.folder)
+
+    def _side_by_side(self, identifier: str) -> None:
+        """Run each in a process of its own; SLURM signals all processes of a job."""
+        context = multiprocessing.get_context("spawn")
+        processes = [
+            context.Process(target=self._carry_out, args=(job, identifier)) for job in self.jobs
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+
+    def checkpoint(self) -> Any:  # noqa: ANN401  (a class of submitit, an extra)
+        """Return what submitit queues again when a warning comes before a run has begun."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self)
+
+
+LAUNCHER = Slurm
