@@ -1,5 +1,6 @@
 """What is said to who types something wrong: a table of mistakes and what the line names."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import ROOT, settings
 
+from iwae_cli.cli.launch import plan
 from iwae_cli.cli.main import main
 from iwae_cli.training import run as training
 
@@ -400,3 +402,73 @@ def test_a_fault_in_own_yaml_is_one_line(
     (mine / file).parent.mkdir(exist_ok=True)
     (mine / file).write_text(text)
     assert_named(typed(f"train --config-dir {mine} {line}"), parts, code=2)
+
+
+PATHS = [
+    ("2024_11_03", "2024_11_03"),
+    ("0.10", "0.10"),
+    ("1e3", "1e3"),
+    ("null_", "null_"),
+    ("true", "true"),
+    ("a=b", "a=b"),
+    ("a(b", "a(b"),
+    ("a[b]{c}", "a[b]{c}"),
+    ("a#b", "a#b"),
+    ("ümlaut", "ümlaut"),
+    ("a b", "a b"),
+    ("a'b", "a'b"),
+    (r"a\b", r"a\b"),
+    (r"a\\b\'c\\", r"a\\b\'c\\"),
+    ("a:b@c%d", "a:b@c%d"),
+    ("'a,b'", "a,b"),
+    ("~/runs", str(Path.home() / "runs")),
+    ("../x", "../x"),
+    ("/x/y", "/x/y"),
+]
+
+
+@pytest.mark.parametrize(("typed_value", "path"), PATHS)
+@pytest.mark.parametrize("multirun", [False, True])
+def test_outputs_is_a_text_and_absolute_from_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, typed_value: str, path: str, multirun: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (point,) = plan([f"outputs={typed_value}", "dataset=digits"], multirun=multirun).points
+    assert point.config.outputs == str(tmp_path / path)
+
+
+def test_data_files_are_texts_and_shares_are_numbers() -> None:
+    given = ["dataset=arrays", "dataset.train=a=b.npy", "dataset.label=1e3", "arch.name=0.10"]
+    (point,) = plan([*given, "dataset.test=0.25", "dataset.valid=30"], multirun=False).points
+    data = point.config.dataset
+    assert (data["train"], data["test"], data["valid"]) == ("a=b.npy", 0.25, 30)
+    assert (data["label"], point.config.arch.name) == ("1e3", "0.10")
+    files = ["dataset=arrays", "dataset.train=a.npy,b.npy"]
+    swept = [point.config.dataset["train"] for point in plan(files, multirun=True).points]
+    assert swept == ["a.npy", "b.npy"]
+
+
+@pytest.mark.parametrize("source", ["config.yaml of a run", "--cfg job"])
+def test_an_experiment_made_from_a_whole_config_is_the_same_run(
+    mine: Path, folder: Path, source: str
+) -> None:
+    run = folder / "outputs" / "runs" / run_in(folder)
+    text = (run / "config.yaml").read_text()
+    name = "1st_try"
+    if source == "--cfg job":
+        again = "dataset=digits optimizer=paper optimizer.stages=1 k=3 arch.name=custom"
+        shape = "arch.latents=[4,3] arch.hidden=[[8],[6]]"
+        text = typed(f"train --cfg job {again} {shape}").stdout
+    (mine / "experiment" / f"{name}.yaml").write_text(text)
+    line = f"train --config-dir {mine} --dry-run --json experiment={name}"
+    (forecast,) = json.loads(typed(f"{line} outputs={folder / 'outputs'}").stdout)
+    assert (forecast["run"], forecast["state"]) == (run.name, "finished")
+    (mine / "experiment" / f"{name}.yaml").write_text("# @package _global_\n" + text)
+    (forecast,) = json.loads(typed(f"{line} outputs={folder / 'outputs'} k=4").stdout)
+    assert "-k4-" in forecast["run"]
+
+
+def test_a_number_for_a_text_in_own_yaml_is_refused(mine: Path) -> None:
+    (mine / "experiment" / "x.yaml").write_text("outputs: 2024_11_03\n")
+    parts = ["outputs must be a text", "20241103", "quote it"]
+    assert_named(typed(f"train --config-dir {mine} experiment=x"), parts, code=2)

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
-from iwae_cli.cli import explain
+from iwae_cli.cli import experiments, explain
 from iwae_cli.cli.overrides import checked
 from iwae_cli.core.config import unknown
 from iwae_cli.core.errors import ConfigError
@@ -52,7 +52,7 @@ def each_point(
     Raises:
         ConfigError: What Hydra cannot compose.
     """
-    overrides = checked(overrides, groups=groups(), multirun=multirun)
+    overrides = as_hydra_reads(overrides, multirun=multirun, config_dir=config_dir)
     with (
         errors_of_hydra(overrides, config_dir),
         searching(config_dir),
@@ -77,6 +77,15 @@ def each_point(
         for words in product(*choices.values()):
             task(name_of(words), hydra.compose("config", list(words)))
     return True
+
+
+def as_hydra_reads(
+    overrides: Sequence[str], *, multirun: bool = False, config_dir: str | None = None
+) -> list[str]:
+    """Return overrides as Hydra should read them; see `overrides` and `experiments`."""
+    words = checked(overrides, groups=groups(), multirun=multirun)
+    folders = [*([Path(config_dir)] if config_dir else []), conf_folder()]
+    return experiments.expanded(words, config_dir=config_dir, folders=folders)
 
 
 def words_of(override: Override) -> list[str]:
@@ -160,7 +169,7 @@ def show(
     main = hydra.main(
         version_base=VERSION_BASE, config_path=str(conf_folder()), config_name="config"
     )(lambda _: None)
-    overrides = checked(overrides, groups=groups())
+    overrides = as_hydra_reads(overrides, config_dir=config_dir)
     argv, sys.argv = sys.argv, ["iwae", *more, "--", *overrides]
     try:
         with (

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from iwae_cli.cli.overrides import in_shell
+from iwae_cli.cli.overrides import in_hydra, in_shell
 
 # What other programs call a key
 SYNONYMS = {
@@ -155,7 +155,7 @@ def unreadable(override: str) -> str:
     if "," in value:
         values = ",".join(filter(None, value.split(",")))
         return f"cannot read '{override}': to sweep over values, write -m {key}={values}"
-    quoted = "{}='{}'".format(key, value.replace("'", "\\'"))
+    quoted = f"{key}={in_hydra(value)}"
     return f"cannot read '{override}': quote what has special characters: {in_shell(quoted)}"
 
 

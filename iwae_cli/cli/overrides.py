@@ -105,7 +105,7 @@ def as_text(word: str, *, multirun: bool) -> str:
         raise UsageError(f"'{word}' is empty: write {key}={'PATH' if name in PATHS else 'NAME'}")
     if value[0] in "'\"" or "${" in value:
         return word
-    quoted = "{}='{}'".format(key, value.replace("\\", "\\\\").replace("'", "\\'"))
+    quoted = f"{key}={in_hydra(value)}"
     if "," in value:
         if multirun:
             parts = [as_text(f"{key}={part}", multirun=False) for part in value.split(",")]
@@ -115,6 +115,11 @@ def as_text(word: str, *, multirun: bool) -> str:
             f"written {in_shell(quoted)}"
         )
     return quoted
+
+
+def in_hydra(value: str) -> str:
+    """Return a text as Hydra reads it: in quotes, with backslashes doubled before a quote alone."""
+    return "'" + re.sub(r"(\\*)('|$)", r"\1\1\2", value).replace("'", "\\'") + "'"
 
 
 def in_shell(word: str) -> str:

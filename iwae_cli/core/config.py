@@ -176,6 +176,11 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
     for key in values:
         if key not in names:
             raise ConfigError(prefix + unknown("key", key, names))
+    for key, kind in get_type_hints(cls).items():
+        if kind in (str, str | None) and isinstance(values.get(key), int | float):
+            raise ConfigError(
+                f"{prefix}{key} must be a text, got the number {values[key]!r}: quote it in YAML"
+            )
     try:
         schema = OmegaConf.structured(cls)
         OmegaConf.set_readonly(schema, False)
