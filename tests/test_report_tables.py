@@ -98,6 +98,8 @@ def test_the_results_hold_whatever_was_run_with_the_papers_numbers_where_it_has_
     assert row["IWAE paper"] == "84.78 (25)"
     assert row["DReG"] == "83.80 ± 0.22 (24)"
     assert flat.loc[("kfac, 120 passes", "100+50", "50"), "IWAE paper"] == "82.90 (26+7)"
+    passes = ["fast, 120 passes", "kfac, 40 passes", "kfac, 120 passes"]
+    assert list(dict.fromkeys(flat.reset_index()["training"]))[:3] == passes
     (own,) = result_tables(committed("objectives").cells)
     assert list(own.plain()) == ["objective", "k = 64"], "the paper has no k = 64"
     assert "2000 of the 10000 test images" in own.note

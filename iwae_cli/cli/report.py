@@ -82,21 +82,27 @@ def report(
     from iwae_cli.reports.report import report_of, write
 
     made = report_of(*sources)
-    first = sources[0]
-    output = output or (first if first.is_dir() else first.parent) / "report"
+    output = output or beside(sources[0])
     style = COLUMN if column else PAGE
-    told = (
-        f"Made on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by: {shlex.join(['iwae', *sys.argv[1:]])}."
-    )
-    files = write(made, output, formats=formats, style=style, made=told, missing=missing)
+    files = write(made, output, formats=formats, style=style, made=made_by(), missing=missing)
     if as_json:
         print_json({"files": [str(path) for path in files], **report_as_json(made)})
     else:
         print_report(made, missing=missing)
-        click.echo(
-            f"{counted(len(made.runs), 'run')}; all tables and figures: {output}/report.html"
-        )
+        runs = counted(len(made.runs), "run")
+        click.echo(f"{runs}; all tables and figures: {output / 'report.html'}")
     fail_if_unreadable(made.unreadable)
+
+
+def beside(source: Path) -> Path:
+    """Return where the report of a folder or a runs.csv is written unless --output says so."""
+    return (source if source.is_dir() else source.parent) / "report"
+
+
+def made_by() -> str:
+    """Return when and by which command this is made, as a sentence."""
+    command = shlex.join(["iwae", *sys.argv[1:]])
+    return f"Made on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by: {command}."
 
 
 def print_report(made: "Report", *, missing: bool) -> None:

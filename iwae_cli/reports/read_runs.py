@@ -19,6 +19,7 @@ from yaml import YAMLError
 
 from iwae_cli.core.config import FORMAT_VERSION
 from iwae_cli.core.errors import ReportError
+from iwae_cli.core.progress import ProgressReport
 from iwae_cli.reports.run_record import Arrays, RunRecord
 from iwae_cli.runs.eval_csv import COLUMNS, with_later_columns
 from iwae_cli.runs.folder import RunFolder
@@ -50,7 +51,11 @@ class RunReader:
 
     def runs(self, top: Path) -> list[RunRecord]:
         """Return every run in or below a folder that can be read, sorted by path."""
-        runs = (self.run(path) for path in sorted(self.run_folders(top)))
+        folders, runs = sorted(self.run_folders(top)), []
+        with ProgressReport("reading", total=len(folders)) as progress:
+            for done, path in enumerate(folders, start=1):
+                runs.append(self.run(path))
+                progress.update(done, f"run {done} of {len(folders)}")
         return [run for run in runs if run is not None]
 
     def run_folders(self, top: Path) -> Iterator[Path]:

@@ -1,5 +1,6 @@
 """The cells of the results: whatever was run, the published numbers beside it, what is missing."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -46,7 +47,14 @@ def result_cells(scores: pd.DataFrame) -> pd.DataFrame:
     rows = [cell for place, group in own.groupby(PLACE) for cell in cells_at(place, group)]
     cells = pd.DataFrame(rows).reindex(columns=CELL)
     cells["difference"] = cells["nll"] - cells["paper_nll"]
+    cells = cells.sort_values("protocol", key=lambda names: names.map(natural), kind="stable")
+    cells = cells.reset_index(drop=True)
     return cells.assign(best=best(cells))
+
+
+def natural(name: str) -> str:
+    """Return a sorting key by which 40 passes come before 370."""
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(9), name)
 
 
 def cells_at(place: tuple[Any, ...], scores: pd.DataFrame) -> Iterator[dict[str, Any]]:

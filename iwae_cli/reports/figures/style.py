@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from iwae_cli.core.atomic_write import write_atomically
 
-DPI = 150
+DPI, SCREEN_DPI = 150, 110
 
 
 @dataclass(frozen=True)
@@ -163,9 +163,9 @@ def image(figure: Figure, kind: str, *, dpi: float = DPI) -> bytes:
 
 
 def preview(figure: Figure, pixels: int) -> bytes:
-    """Return a figure as a WebP image of this width, for a page."""
+    """Return a figure as a WebP image of at most this width, for a page."""
     buffer = io.BytesIO()
-    dpi = pixels / figure.get_figwidth()
+    dpi = min(pixels / figure.get_figwidth(), SCREEN_DPI)
     figure.savefig(buffer, format="webp", dpi=dpi, pil_kwargs={"quality": 80, "method": 4})
     return buffer.getvalue()
 
