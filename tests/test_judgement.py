@@ -14,6 +14,7 @@ import iwae_cli
 from iwae_cli.core.errors import ConfigError, ResultsError
 from iwae_cli.evaluation.active_units import active_units
 from iwae_cli.evaluation.evaluate import evaluate
+from iwae_cli.runs.eval_csv import EARLIER
 from iwae_cli.training import run as training
 from iwae_cli.training.resolve import components_of
 
@@ -32,7 +33,8 @@ def test_evaluation_adds_rows_once_and_writes_each_images_estimate(copied: Path)
     assert set(table["binarization"]) == {"dynamic"}
     with np.load(copied / "per_image.npz") as per_image:
         assert -per_image["test_k20_n30_seed0"].mean() == pytest.approx(rows[1]["nll"])
-        assert len(per_image.files) == 4
+        assert len(per_image.files) == 8
+        assert per_image["test_k20_n30_seed0"].shape == per_image["test_k20_n30_seed0_khat"].shape
 
 
 def test_other_estimators_are_rows_of_their_own_that_say_what_they_bound(copied: Path) -> None:
@@ -54,7 +56,7 @@ def test_other_estimators_are_rows_of_their_own_that_say_what_they_bound(copied:
     }
     assert above["nll"] < usual["nll"]
     with np.load(copied / "per_image.npz") as per_image:
-        assert len(per_image.files) == 5
+        assert len(per_image.files) == 10
 
 
 def test_bad_estimators_are_named_before_any_work(copied: Path) -> None:
@@ -77,11 +79,12 @@ def test_evaluation_in_bfloat16_is_a_row_of_its_own_and_close(copied: Path) -> N
 
 def test_rows_of_the_first_version_are_known_and_not_computed_again(copied: Path) -> None:
     row = evaluate(copied, k=[20], limit=30)[0]
-    table = pd.read_csv(copied / "eval.csv").drop(columns=["precision", "bound_kind"])
+    table = pd.read_csv(copied / "eval.csv").drop(columns=list(EARLIER))
     table.to_csv(copied / "eval.csv", index=False)
     again = evaluate(copied, k=[20], limit=30)[0]
     assert again["seconds"] == row["seconds"]
     assert again["precision"] == "float32"
+    assert math.isnan(again["share_khat_above_0.7"])
 
 
 def test_damaged_results_are_named_and_nothing_is_computed_on_them(copied: Path) -> None:

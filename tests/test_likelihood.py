@@ -149,7 +149,9 @@ def test_evaluation_noise_is_standard_normal_and_binarisation_has_the_grey_value
 
 def test_summary_counts_images_with_few_samples_and_hides_what_one_weight_cannot_say() -> None:
     values = np.array([-80.0, -90.0])
-    row = Likelihood(100, values, values - 1, np.array([5.0, 50.0]), seconds=2.0).summary()
+    k_hat, lacking = np.array([0.2, 0.9]), np.array([0.1, 0.3])
+    ess = np.array([5.0, 50.0])
+    row = Likelihood(100, values, values - 1, ess, k_hat, lacking, seconds=2.0).summary()
     assert row["nll"] == 85
     assert row["negative_elbo"] == 86
     assert row["share_ess_below_10"] == 0.5
@@ -157,6 +159,10 @@ def test_summary_counts_images_with_few_samples_and_hides_what_one_weight_cannot
     assert row["se_mc"] == pytest.approx(math.sqrt(0.19 + 0.01) / 2)
     assert row["bias"] == pytest.approx(0.05)
     assert row["samples_per_second"] == 100
-    one = Likelihood(1, values, values, np.ones(2), seconds=1.0).summary()
+    assert row["share_khat_above_0.7"] == 0.5
+    assert row["bias_jackknife"] == pytest.approx(0.2)
+    none = np.full(2, math.nan)
+    one = Likelihood(1, values, values, np.ones(2), none, none, seconds=1.0).summary()
+    assert math.isnan(one["share_khat_above_0.7"])
     assert math.isnan(one["se_mc"])
     assert math.isnan(one["bias"])

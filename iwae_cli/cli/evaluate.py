@@ -20,11 +20,18 @@ from iwae_cli.cli.output import Row, print_json, print_results, print_table
 from iwae_cli.core.errors import UsageError
 
 EVALUATED = {"split": "split", "images": "images", "estimator": "estimator", "k": "k"}
-EVALUATED |= {"nll": "NLL", "bound_kind": "bound", "bias": "bias"}
-EVALUATED |= {"se_images": "se (images)", "se_mc": "se (MC)", "share_ess_below_10": "ESS < 10"}
+EVALUATED |= {"nll": "NLL", "bound_kind": "bound", "bias_jackknife": "bias"}
+EVALUATED |= {"se_images": "se (images)", "se_mc": "se (MC)", "share_khat_above_0.7": "k-hat > 0.7"}
 EVALUATED |= {"negative_elbo": "-ELBO", "images_per_second": "images/s"}
 # What a narrow terminal does without, in this order
-SPARE = ("images_per_second", "negative_elbo", "bound_kind", "bias", "share_ess_below_10", "split")
+SPARE = (
+    "images_per_second",
+    "negative_elbo",
+    "bound_kind",
+    "bias_jackknife",
+    "share_khat_above_0.7",
+    "split",
+)
 
 
 @click.command("eval")

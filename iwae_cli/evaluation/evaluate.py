@@ -11,8 +11,9 @@ import torch
 
 from iwae_cli.data.dataset import Split
 from iwae_cli.evaluation.estimators import ESTIMATORS, Estimator, check_k, find_named
-from iwae_cli.evaluation.likelihood import log_likelihoods, warn_of_few_samples
+from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.evaluation.noise import EvaluationNoise
+from iwae_cli.evaluation.tail_warning import warn_of_heavy_tails
 from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.runs.eval_csv import L_K, EvaluationKey
 from iwae_cli.runs.provenance import device_name
@@ -35,8 +36,8 @@ def evaluate(
     """Return one row of eval.csv for each k: the NLL by L_k with its errors, nats per image.
 
     Rows that the run folder holds already are read, not computed again. New ones are written to
-    `eval.csv`, and each image's log p-hat to `per_image.npz`; nothing is where the checkpoint is
-    outside a run folder and no `output` is named.
+    `eval.csv`, and each image's log p-hat and Pareto k-hat to `per_image.npz`; nothing is where
+    the checkpoint is outside a run folder and no `output` is named.
 
     Args:
         path: A run folder or a checkpoint file.
@@ -111,9 +112,10 @@ def evaluate_run(
         }
         if estimator.label != BY_L_K.label:
             for row in new.values():  # first-order results on L_k alone
-                row.update(se_mc=math.nan, bias=math.nan)
+                row.update(se_mc=math.nan, bias=math.nan, bias_jackknife=math.nan)
         arrays = {keys[e.k].array_name(): e.log_p for e in found}
+        arrays |= {keys[e.k].k_hat_name(): e.k_hat for e in found}
         run.folder.add_evaluation(list(new.values()), arrays)
         rows.update(new)
-    warn_of_few_samples(rows[ks[-1]])
+    warn_of_heavy_tails(rows[ks[-1]])
     return [rows[n] for n in ks]

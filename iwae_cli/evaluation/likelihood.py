@@ -1,6 +1,5 @@
 """Log-likelihood estimates L_k of single images, and what they say of a test set."""
 
-import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -16,15 +15,13 @@ from iwae_cli.core.progress import ProgressReport
 from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
 from iwae_cli.evaluation.parallel import side_by_side, workers_for
 from iwae_cli.evaluation.sampling import COPIES, MEMORY_BYTES, Images, log_weights
+from iwae_cli.evaluation.tails import TOO_HEAVY, jackknife_bias, pareto_k_hat
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.importance import effective_sample_size, log_mean_exp
-
-log = logging.getLogger("iwae")
 
 # Samples that one core should get at once: with fewer, calls cost more than what they do.
 MANY_SAMPLES = 4 * BLOCK
 FEW_SAMPLES = 10
-LARGE_SHARE = 0.05
 
 PerImage = NDArray[np.float64]
 
@@ -39,6 +36,8 @@ class Likelihood:
             nats, [N].
         elbo: (1/k) sum_i log w_i, nats, [N].
         ess: Effective sample size, in [1, k], [N].
+        k_hat: Pareto shape of the largest weights, see `tails.pareto_k_hat`, [N].
+        jackknife: What L_k lacks by the jackknife, nats, see `tails.jackknife_bias`, [N].
         seconds: Time it took, for all the k of one call together.
     """
 
@@ -46,6 +45,8 @@ class Likelihood:
     log_p: PerImage
     elbo: PerImage
     ess: PerImage
+    k_hat: PerImage
+    jackknife: PerImage
     seconds: float
 
     def __repr__(self) -> str:
@@ -59,7 +60,8 @@ class Likelihood:
         `se_images` is the standard error over images; `se_mc` the Monte Carlo standard error
         sqrt(sum_x (1/ESS_x - 1/k)) / N; `bias` the expected excess of the NLL over the exact
         one, mean_x (1/ESS_x - 1/k) / 2. Both are first-order and too small for heavy-tailed
-        weights, which a small ESS gives away.
+        weights, which a Pareto k-hat above 0.7 gives away; `bias_jackknife` is nearer then, and
+        still too small. None covers the binarisation of the images.
         """
         n = len(self.log_p)
         relative_variance = np.maximum(1 / self.ess - 1 / self.k, 0)
@@ -74,7 +76,9 @@ class Likelihood:
             "se_mc": math.sqrt(float(relative_variance.sum())) / n,
             "bias": float(relative_variance.mean()) / 2,
             "negative_elbo": -float(self.elbo.sum()) / n,
+            "bias_jackknife": float(self.jackknife.mean()),
             "share_ess_below_10": few,
+            "share_khat_above_0.7": share_above(self.k_hat, TOO_HEAVY),
             "seconds": self.seconds,
             "images_per_second": n / self.seconds,
             "samples_per_second": n * self.k / self.seconds,
@@ -126,8 +130,7 @@ def log_likelihoods(
         x = noise.binarise(x, first) if dynamic else x
         log_w = log_weights(model, x, noise, first_image=first, k=ks[-1], rows=rows)
         parts = [log_w[:k] for k in ks]
-        values = [(estimate(part), part.mean(0), effective_sample_size(part)) for part in parts]
-        return [torch.stack(value).numpy() for value in values]
+        return [torch.stack(per_image(part, estimate)).numpy() for part in parts]
 
     columns: list[list[PerImage]] = [[] for _ in ks]
     starts = range(0, len(images), batch)
@@ -144,18 +147,27 @@ def log_likelihoods(
                 report.update(done, f"image {done:,}/{len(images):,}  {rate:,.1f} images/s")
     seconds = time.perf_counter() - start
     return [
-        Likelihood(k, log_p, elbo, ess, seconds)
-        for k, (log_p, elbo, ess) in zip(ks, map(np.hstack, columns), strict=True)
+        Likelihood(k, log_p, elbo, ess, k_hat, jackknife, seconds)
+        for k, (log_p, elbo, ess, k_hat, jackknife) in zip(
+            ks, map(np.hstack, columns), strict=True
+        )
     ]
 
 
-def warn_of_few_samples(row: dict[str, Any]) -> None:
-    """Log a warning where many images rest on few effective samples."""
-    if row["share_ess_below_10"] > LARGE_SHARE:
-        log.warning(
-            "warning: %.0f %% of the images have an effective sample size below %d at k=%d: "
-            "their NLL is too high by more than the stated bias; raise --k",
-            100 * row["share_ess_below_10"],
-            FEW_SAMPLES,
-            row["k"],
-        )
+def per_image(
+    log_w: torch.Tensor, estimate: Callable[[torch.Tensor], torch.Tensor]
+) -> list[torch.Tensor]:
+    """Return the columns of `Likelihood` but for the seconds, each [B], from weights [k, B]."""
+    return [
+        estimate(log_w),
+        log_w.mean(0),
+        effective_sample_size(log_w),
+        pareto_k_hat(log_w),
+        jackknife_bias(log_w),
+    ]
+
+
+def share_above(values: PerImage, threshold: float) -> float:
+    """Return which share of the values exceeds a threshold, NaN where there are none."""
+    known = values[~np.isnan(values)]
+    return float(np.mean(known > threshold)) if len(known) else math.nan

@@ -1,5 +1,6 @@
 """The names of an evaluation: columns of eval.csv, arrays of per_image.npz."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -13,7 +14,8 @@ PRECISION = "float32"
 # Columns that a report cannot do without
 COLUMNS = ("passes", "steps", "split", "images", "seed", "estimator", "k", "nll")
 # What rows older than these columns are
-EARLIER = {"precision": PRECISION, "bound_kind": "lower"}
+EARLIER: dict[str, Any] = {"precision": PRECISION, "bound_kind": "lower"}
+EARLIER |= {"bias_jackknife": math.nan, "share_khat_above_0.7": math.nan}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,10 @@ class EvaluationKey:
         own = {name: getattr(self, name) for name in usual}
         other = "".join(f"_{own[name]}" for name, value in usual.items() if own[name] != value)
         return f"{self.split}_k{self.k}_n{self.images}_seed{self.seed}{other}"
+
+    def k_hat_name(self) -> str:
+        """Return the name in per_image.npz of the images' Pareto k-hat."""
+        return f"{self.array_name()}_khat"
 
     def row_in(self, evaluations: pd.DataFrame) -> dict[str, Any] | None:
         """Return the last row of eval.csv with this key, if there is one."""
