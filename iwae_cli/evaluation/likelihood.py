@@ -148,9 +148,7 @@ def log_likelihoods(
     seconds = time.perf_counter() - start
     return [
         Likelihood(k, log_p, elbo, ess, k_hat, jackknife, seconds)
-        for k, (log_p, elbo, ess, k_hat, jackknife) in zip(
-            ks, map(np.hstack, columns), strict=True
-        )
+        for k, (log_p, elbo, ess, k_hat, jackknife) in zip(ks, map(np.hstack, columns), strict=True)
     ]
 
 
