@@ -30,7 +30,7 @@ def command(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[st
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
