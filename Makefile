@@ -32,7 +32,7 @@ test: setup ## the tests, three minutes on two cores
 test-slow: setup ## the tests that train models for minutes
 	$(BIN)/pytest -m slow
 
-test-cluster: setup ## sweeps on SLURM (IWAE_SLURM_UP: a script that brings it up) and on Ray
+test-cluster: setup ## sweeps on SLURM (IWAE_SLURM_UP brings it up) and Ray, trackers
 	$(BIN)/pytest -m cluster
 
 bench: setup ## speed beside a plain program, pythae and the machine's limit: outputs/bench

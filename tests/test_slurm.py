@@ -168,10 +168,11 @@ def test_several_runs_share_a_job_and_each_is_preempted_and_goes_on(shared: Path
     wait_until(lambda: trains(shared, 0) and trains(shared, 1), "both runs train", process)
     assert job_id(shared, 0) == job_id(shared, 1)
     shell("scancel", "--signal=USR2", job_id(shared, 0))
-    wait_until(lambda: record(shared, 0)["state"] == "preempted", "the first is saved")
-    _, log = process.communicate(timeout=300)
+    logs = [sweep_of(shared).log(number) for number in (0, 1)]
+    wait_until(lambda: all("all saved" in log.read_text() for log in logs), "both are saved")
+    _, log = process.communicate(timeout=600)
     assert process.returncode == 0, log
-    assert log.count("stopped by SIGUSR2") == 2
+    assert all("resuming" in log.read_text() for log in logs)
 
 
 def test_without_slurm_the_launcher_says_so(shared: Path) -> None:

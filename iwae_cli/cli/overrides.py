@@ -36,7 +36,7 @@ def checked(
         refuse_keys(key, value)
         if not equals:
             raise UsageError(f"cannot read '{word}': {meant(word)}")
-        if key in groups and value.startswith(("[", "{")):
+        if key in groups and key != "log" and value.startswith(("[", "{")):
             raise UsageError(
                 f"{key} takes a name, got {value}; its keys are set as {key}.KEY=VALUE, and "
                 "'iwae train --cfg job' shows them"

@@ -130,6 +130,7 @@ class Config:
     validate_passes: int = field(default=10, metadata=NOT_IDENTITY)
     then: Then = field(default_factory=Then, metadata=NOT_IDENTITY)
     init_from: Component | None = field(default=None, metadata=NOT_IDENTITY)
+    log: Component = field(default_factory=dict, metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
         require(self.k >= 1, f"k must be at least 1, got {self.k}")

@@ -117,8 +117,8 @@ class SweepFolder:
 
 
 def sweep_name(jobs: Sequence[Job]) -> str:
-    """Return the name of a sweep: the same jobs have the same name."""
-    text = json.dumps([job.values for job in jobs], sort_keys=True)
+    """Return the name of a sweep: the same jobs have the same name, whatever tracks them."""
+    text = json.dumps([{**job.values, "log": {}} for job in jobs], sort_keys=True)
     asked = sum(job.asked for job in jobs)
     sets = sorted({str(job.values["dataset"]["name"]) for job in jobs})
     return f"{'_'.join(sets)}-{asked}runs-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

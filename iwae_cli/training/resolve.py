@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from iwae_cli import objectives
-from iwae_cli.core import config
+from iwae_cli.core import config, trackers
 from iwae_cli.core.config import Config
 from iwae_cli.core.device import check_compiler, device_of, precision_of
 from iwae_cli.core.errors import ConfigError
@@ -102,6 +102,7 @@ def validate(settings: Config) -> None:
         ConfigError: One line with what is wrong.
     """
     components = components_of(settings)
+    trackers.check(settings.log)
     device = device_of(settings.device)
     if settings.compile:
         check_compiler(device)

@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from iwae_cli.core.device import products_of
 from iwae_cli.core.memory import enough_memory
 from iwae_cli.core.runtime import default_threads
 from iwae_cli.core.seeding import derived_seed
+from iwae_cli.core.trackers import Tracker
 from iwae_cli.data.dataset import Dataset
 from iwae_cli.evaluation.active_units import active_units
 from iwae_cli.evaluation.evaluate import evaluate
@@ -23,12 +25,14 @@ from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.runs.log import hints, log_file, say_if_long
+from iwae_cli.runs.metrics import Metrics
 from iwae_cli.runs.provenance import describe_environment
 from iwae_cli.training.memory import advice, check_memory
 from iwae_cli.training.optimizers.kfac import KFAC
 from iwae_cli.training.recipes.kfac import Kfac
 from iwae_cli.training.resolve import ResolvedRun, prepare
 from iwae_cli.training.resume import checkpoint_of, restore, start_from
+from iwae_cli.training.tracking import tell_pass, tell_results, trackers_of
 from iwae_cli.training.trainer import Trainer
 
 log = logging.getLogger("iwae")
@@ -75,6 +79,7 @@ def run(settings: Config, *, wait: bool = False) -> RunResult:
     result = train(prepared, wait=wait)
     for one in prepared.chain():
         follow_up(one)
+        tell_results(one)
     return result
 
 
@@ -124,14 +129,21 @@ def train_locked(trainer: Trainer, run: ResolvedRun) -> None:
     environment |= {"identity": run.identity, "total_passes": trainer.recipe.total_passes}
     run.folder.write_environment(environment)
     run.folder.write_metrics(trainer.metrics)
-    with enough_memory(advice(run.settings.k, trainer.batch_size)):
+    memory = enough_memory(advice(run.settings.k, trainer.batch_size))
+    with memory, trackers_of(run, passes=trainer.pass_index) as told:
         trainer.run(
             save=lambda: checkpoint_of(trainer, run).write(run.folder.checkpoint),
-            on_pass=run.folder.append_metrics,
+            on_pass=lambda row: keep_pass(run, told, row),
             checkpoint_seconds=run.settings.checkpoint_seconds,
             validate_passes=run.settings.validate_passes,
             on_forecast=lambda seconds: say_if_long(seconds, run.components.recipe.name),
         )
+
+
+def keep_pass(run: ResolvedRun, told: Sequence[Tracker], row: Metrics) -> None:
+    """Add a finished pass to metrics.csv, and tell the trackers of it."""
+    run.folder.append_metrics(row)
+    tell_pass(told, row)
 
 
 def check_room(trainer: Trainer, run: ResolvedRun) -> None:

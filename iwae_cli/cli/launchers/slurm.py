@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from iwae_cli.cli.launchers.base import Active, Engine, EngineAway
 from iwae_cli.cli.launchers.job import carry_out
 from iwae_cli.core.config import require
+from iwae_cli.core.signals import StopSignals
 from iwae_cli.runs.sweep_folder import Job, SweepFolder
 
 # What SLURM and submitit send before a time limit; on SIGTERM SLURM itself queues a job again, or
@@ -206,15 +207,17 @@ class Pack:
         import submitit
 
         environment = submitit.JobEnvironment()
-        if len(self.jobs) == 1:
-            self._carry_out(self.jobs[0], environment.job_id)
-        else:
-            self._side_by_side(environment.job_id)
+        with StopSignals(forward=True) as signals:  # submitit's handler would not wait for runs
+            if len(self.jobs) == 1:
+                self._carry_out(self.jobs[0], environment.job_id)
+            else:
+                self._side_by_side(environment.job_id)
         sweep = SweepFolder(Path(self.path))
         records = {job.number: sweep.record(job.number) or {} for job in self.jobs}
-        warned = {n: r for n, r in records.items() if r.get("signal") in WARNINGS}
-        if warned and int(os.environ.get("SLURM_RESTART_COUNT", "0")) < self.max_requeues:
-            for number, record in warned.items():
+        stopped = {n: record for n, record in records.items() if record.get("state") == "stopped"}
+        again = int(os.environ.get("SLURM_RESTART_COUNT", "0")) < self.max_requeues
+        if stopped and signals.received in WARNINGS and again:
+            for number, record in stopped.items():
                 sweep.write_record(number, record | {"state": "preempted"})
             subprocess.run(["scontrol", "requeue", environment.job_id], check=True)
             sys.exit(1)

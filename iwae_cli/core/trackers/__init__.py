@@ -1,0 +1,51 @@
+"""Experiment trackers: `log=NAME`, one file each."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from iwae_cli.core.config import build, unknown
+from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.trackers.base import Options, TrackedRun, Tracker
+
+TRACKERS = ("mlflow", "tensorboard")
+
+
+def check(nodes: Mapping[str, Any]) -> dict[str, Options]:
+    """Return the options of each tracker of a config's node `log`.
+
+    Raises:
+        ConfigError: An unknown tracker or option, or a package that is not installed.
+    """
+    found: dict[str, Options] = {}
+    for name, values in nodes.items():
+        if name not in TRACKERS:
+            raise ConfigError(unknown("log", name, (*TRACKERS, "none")))
+        cls: type[Options] = import_module(f"iwae_cli.core.trackers.{name}").OPTIONS
+        if find_spec(cls.package) is None:
+            raise ConfigError(f"log={name} is not installed: pip install 'iwae-cli[{name}]'")
+        found[name] = build(cls, values or {}, where=f"log.{name}")
+    return found
+
+
+@contextmanager
+def tracking(
+    nodes: Mapping[str, Any], run: TrackedRun, *, passes: int
+) -> Iterator[Sequence[Tracker]]:
+    """Open the trackers of a config's node `log`, and close them however the block ends.
+
+    Args:
+        nodes: The node.
+        run: What is tracked; the same run goes on where it was.
+        passes: Passes that are done, whose metrics a tracker may have already.
+    """
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(options.open(run, passes=passes))
+            for options in check(nodes).values()
+        ]
+
+
+__all__ = ["TRACKERS", "TrackedRun", "Tracker", "check", "tracking"]
