@@ -43,7 +43,7 @@ SPARE = (
     "--estimator",
     metavar="NAME[,KEY=VALUE]",
     default="L_k",
-    help="L_k, jvi (order=1) or vr (alpha=0.5) of log p(x).",
+    help="L_k, jvi (order=1), vr (alpha=0.5) or ais of log p(x).",
 )
 @click.option(
     "--precision",
@@ -75,8 +75,13 @@ def evaluate(
       iwae eval
       iwae eval --k 1,5,50,5000 --split valid
       iwae eval --estimator jvi,order=1 --k 50
+      iwae eval --estimator ais,temperatures=100,chains=16,leapfrogs=10 --limit 1000
       iwae eval RUN_A RUN_B --limit 1000 --json
       iwae eval RUN --data new.npy
+
+    ais is annealed importance sampling by Hamiltonian chains from q(h | x) to p(h | x):
+    nearer to log p(x) than L_k, slower, and a lower bound too. Its step sizes are
+    found on training images and kept in the run's folder; stopped, it goes on later.
 
     With --data, log p(x) of each image of FILE goes to a CSV of its own, with its
     standard error and effective sample size: for outlier detection, say.
@@ -84,6 +89,8 @@ def evaluate(
     if data:
         print_results([scored(path, data, output, options) for path in paths], as_json=as_json)
         return
+    if options["estimator"].split(",")[0] == "ais" and given("k"):
+        raise UsageError("--k is not for ais: say how many chains, as in ais,chains=16")
     from iwae_cli.evaluation.evaluate import evaluate as estimate
 
     rows: list[Row] = []
@@ -94,6 +101,12 @@ def evaluate(
             print_table(new, EVALUATED, title=str(new[0]["run"]), spare=SPARE)
     if as_json:
         print_json(rows)
+
+
+def given(name: str) -> bool:
+    """Return whether an option was typed."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is not click.core.ParameterSource.DEFAULT
 
 
 def scored(
@@ -107,8 +120,7 @@ def scored(
     from iwae_cli.evaluation.scores import score
 
     for name in ("split", "estimator", "precision"):
-        source = click.get_current_context().get_parameter_source(name)
-        if source is not click.core.ParameterSource.DEFAULT:
+        if given(name):
             raise UsageError(f"--{name} is for the images of a data set, not for --data")
     if len(options["k"]) > 1:
         raise UsageError("--data takes one --k")

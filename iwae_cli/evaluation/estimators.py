@@ -12,6 +12,8 @@ from iwae_cli.runs.eval_csv import L_K
 
 # What `iwae eval --estimator` calls them, and the objectives whose bounds they are
 ESTIMATORS = {L_K: "iwae", "jvi": "jvi", "vr": "vr"}
+# And the one that makes weights of its own, see evaluation/chains.py
+ANNEALED = "ais"
 
 
 class Estimator(NamedTuple):
@@ -35,7 +37,8 @@ def find_named(kind: str, text: str, known: Mapping[str, str] | None = None) -> 
     known = known or {name: name for name in objectives.names()}
     name, *pairs = text.split(",")
     if name not in known:
-        raise ConfigError(config.unknown(kind, name, known))
+        others = [ANNEALED] if known is ESTIMATORS else []
+        raise ConfigError(config.unknown(kind, name, [*known, *others]))
     if several := [pair for pair in pairs if pair in known]:
         words = " ".join(f"--{kind} {one}" for one in (name, *several))
         raise ConfigError(

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,16 @@ from typing import Any
 import torch
 
 from iwae_cli.data.dataset import Split
-from iwae_cli.evaluation.estimators import ESTIMATORS, Estimator, check_k, find_named
-from iwae_cli.evaluation.likelihood import log_likelihoods
+from iwae_cli.evaluation.ais import Annealing
+from iwae_cli.evaluation.chains import annealed_likelihoods, annealing_of, label_of
+from iwae_cli.evaluation.estimators import (
+    ANNEALED,
+    ESTIMATORS,
+    Estimator,
+    check_k,
+    find_named,
+)
+from iwae_cli.evaluation.likelihood import Likelihood, log_likelihoods
 from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.evaluation.tail_warning import warn_of_heavy_tails
 from iwae_cli.evaluation.trained_run import TrainedRun
@@ -45,8 +53,10 @@ def evaluate(
         split: `train`, `valid` or `test`.
         limit: Use the first so many images alone.
         seed: Of binarisation and noise.
-        estimator: `L_k`, `jvi` or `vr`, with parameters as in `jvi,order=1`; `bound_kind` says
-            what its expectation is to log p(x): a lower or upper bound, or neither.
+        estimator: `L_k`, `jvi` or `vr`, with parameters as in `jvi,order=1`, or `ais`, as in
+            `ais,temperatures=100,chains=16,leapfrogs=10`, whose chains take the place of k;
+            `bound_kind` says what its expectation is to log p(x): a lower or upper bound, or
+            neither.
         precision: Of the matrix products: `float32`, `bfloat16` or `auto`.
         device: `auto`, `cpu`, `cuda` or `mps`.
         output: Where to make a folder of the run's name for the results, in place of its own.
@@ -56,6 +66,10 @@ def evaluate(
         CheckpointError: The checkpoint is missing, damaged or foreign.
         DataError: The data set is missing, damaged, or not the one trained on.
     """
+    if estimator.split(",")[0] == ANNEALED:
+        work = annealing_of(estimator)
+        run = TrainedRun(path, device=device, precision=precision, output=output)
+        return [evaluate_annealed(run, work, split=split, limit=limit, seed=seed)]
     chosen = find_named("estimator", estimator, ESTIMATORS)
     check_k([chosen], k)
     run = TrainedRun(path, device=device, precision=precision, output=output)
@@ -101,21 +115,52 @@ def evaluate_run(
             dynamic=run.dynamic,
             estimate=estimator.objective.bound,
         )
-        about = {
-            "bound_kind": estimator.objective.kind,
-            "device": device_name(run.device),
-            "threads": torch.get_num_threads(),
-            "evaluated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-        new = {
-            e.k: {**run.provenance(), **asdict(keys[e.k]), **e.summary(), **about} for e in found
-        }
-        if estimator.label != BY_L_K.label:
-            for row in new.values():  # first-order results on L_k alone
-                row.update(se_mc=math.nan, bias=math.nan, bias_jackknife=math.nan)
+        about: dict[str, Any] = {"bound_kind": estimator.objective.kind}
+        if estimator.label != BY_L_K.label:  # first-order results on L_k alone
+            about |= {"se_mc": math.nan, "bias": math.nan, "bias_jackknife": math.nan}
+        for e in found:
+            rows[e.k] = finished_row(run, keys[e.k], e, about)
         arrays = {keys[e.k].array_name(): e.log_p for e in found}
         arrays |= {keys[e.k].k_hat_name(): e.k_hat for e in found}
-        run.folder.add_evaluation(list(new.values()), arrays)
-        rows.update(new)
+        run.folder.add_evaluation([rows[e.k] for e in found], arrays)
     warn_of_heavy_tails(rows[ks[-1]])
     return [rows[n] for n in ks]
+
+
+def evaluate_annealed(
+    run: TrainedRun, work: Annealing, *, split: Split, limit: int | None, seed: int
+) -> dict[str, Any]:
+    """Return the row of eval.csv for annealed importance sampling, computed unless it is there."""
+    images = run.images(split, limit)
+    key = EvaluationKey(
+        steps=run.checkpoint.training.steps,
+        split=split,
+        images=len(images),
+        seed=seed,
+        estimator=label_of(work),
+        precision=run.precision,
+        k=work.chains,
+    )
+    if (stored := key.row_in(run.folder.read_evaluations())) is not None:
+        return stored
+    run.folder.read_per_image()  # before the work: what is damaged cannot be added to
+    name = key.array_name()
+    found = annealed_likelihoods(run, images, work=work, seed=seed, key=name)
+    row = finished_row(run, key, found, {"bound_kind": "lower"})
+    run.folder.add_evaluation([row], {name: found.log_p})
+    return row
+
+
+def finished_row(
+    run: TrainedRun, key: EvaluationKey, found: Likelihood, about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a new row of eval.csv; `about` replaces what the estimate says of itself."""
+    return {
+        **run.provenance(),
+        **asdict(key),
+        **found.summary(),
+        **about,
+        "device": device_name(run.device),
+        "threads": torch.get_num_threads(),
+        "evaluated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }

@@ -1,0 +1,178 @@
+"""AIS of a trained run: step sizes found once and frozen, blocks of images, resumed if stopped."""
+
+import time
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from iwae_cli.core import config
+from iwae_cli.core.atomic_write import write_arrays
+from iwae_cli.core.errors import ConfigError, ResultsError
+from iwae_cli.core.progress import ProgressReport
+from iwae_cli.core.seeding import derived_seed
+from iwae_cli.evaluation.ais import Annealing, adapted_steps, anneal
+from iwae_cli.evaluation.estimators import ANNEALED
+from iwae_cli.evaluation.likelihood import Likelihood
+from iwae_cli.evaluation.noise import EvaluationNoise
+from iwae_cli.evaluation.sampling import Images
+from iwae_cli.evaluation.tails import jackknife_bias
+from iwae_cli.evaluation.trained_run import TrainedRun
+from iwae_cli.objectives.importance import effective_sample_size, log_mean_exp
+
+Array = NDArray[np.float64]
+
+BLOCK_IMAGES = 20  # annealed together, and saved together
+ADAPTED_ON = 40  # training images
+
+
+class Estimates(NamedTuple):
+    """Of each image: log of the mean AIS weight, effective sample size, jackknife bias, [N]."""
+
+    log_p: list[float]
+    ess: list[float]
+    jackknife: list[float]
+
+
+def annealing_of(text: str) -> Annealing:
+    """Return the settings that `ais,temperatures=100,chains=16,leapfrogs=10` stands for.
+
+    Raises:
+        ConfigError: An unknown parameter, or one out of range.
+    """
+    _, *pairs = text.split(",")
+    if bad := [pair for pair in pairs if "=" not in pair]:
+        raise ConfigError(f"estimator: cannot read '{bad[0]}': parameters are written key=value")
+    values = dict(pair.split("=", 1) for pair in pairs)
+    return config.build(Annealing, values, where="estimator")
+
+
+def label_of(work: Annealing) -> str:
+    """Return the estimator's name in tables; the number of chains is their k."""
+    return f"{ANNEALED}(temperatures={work.temperatures},leapfrogs={work.leapfrogs})"
+
+
+class ImageChance:
+    """Random numbers of the chains of some images, each image's from a generator of its own."""
+
+    def __init__(self, seed: int, first: int, images: int, size: int, like: Tensor) -> None:
+        keys = [np.random.SeedSequence([seed, first + row]) for row in range(images)]
+        self.generators = [np.random.Generator(np.random.Philox(key)) for key in keys]
+        self.size, self.like = size, like
+
+    def normal(self, chains: int) -> Tensor:
+        """Return standard normal numbers, [c, B, H]."""
+        rows = [g.standard_normal((chains, self.size), np.float32) for g in self.generators]
+        return torch.from_numpy(np.stack(rows, axis=1)).to(self.like)
+
+    def uniform(self, chains: int) -> Tensor:
+        """Return numbers in [0, 1), [c, B]."""
+        rows = [g.random(chains) for g in self.generators]
+        return torch.from_numpy(np.stack(rows, axis=1)).to(self.like.device)
+
+
+def frozen_steps(run: TrainedRun, work: Annealing, seed: int) -> Tensor:
+    """Return the step sizes for this much work, [T - 1], found on training images if need be.
+
+    They are kept in the run folder, so that every estimate uses the same.
+    """
+    name = f"{label_of(work)} steps={run.checkpoint.training.steps}"
+    file = run.folder.path / "ais_steps.npz"
+    known = read_arrays(file) if run.folder.saved else {}
+    if name not in known:
+        images = run.images("train", ADAPTED_ON)
+        x = inputs_of(run, images, 0, derived_seed(seed, "adaptation"))
+        chance = chance_of(run, derived_seed(seed, "adaptation"), 0, len(x))
+        known[name] = adapted_steps(run.model, x, work, chance).numpy()
+        if run.folder.saved:
+            write_arrays(file, known)
+    return torch.from_numpy(known[name])
+
+
+def read_arrays(file: Path) -> dict[str, Array]:
+    """Return the arrays of a file by name, none if there is no such file.
+
+    Raises:
+        ResultsError: It is damaged.
+    """
+    if not file.exists():
+        return {}
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        raise ResultsError(f"{file} is damaged: move it away and evaluate again") from None
+
+
+def inputs_of(run: TrainedRun, images: Images, first: int, seed: int) -> Tensor:
+    """Return images as the model reads them, binarised as in every evaluation of this seed."""
+    noise = EvaluationNoise(seed, run.model.latents)
+    x = noise.binarise(images, first) if run.dynamic else images
+    return torch.from_numpy(x).to(next(run.model.parameters()))
+
+
+def chance_of(run: TrainedRun, seed: int, first: int, images: int) -> ImageChance:
+    """Return the random numbers of chains for images from number `first` on."""
+    like = next(run.model.parameters())
+    key = derived_seed(seed, "chains")
+    return ImageChance(key, first, images, sum(run.model.latents), like)
+
+
+def annealed_likelihoods(
+    run: TrainedRun, images: Images, *, work: Annealing, seed: int, key: str
+) -> Likelihood:
+    """Return log of the mean AIS weight for each image; after a stop it goes on where it was.
+
+    Args:
+        run: The model, and the folder for step sizes and for what is done already.
+        images: In [0, 1], [N, D].
+        work: Numbers of temperatures, chains and leapfrog steps.
+        seed: Of binarisation and chains.
+        key: Names this evaluation of the run.
+    """
+    start = time.perf_counter()
+    run.model.requires_grad_(False)
+    steps = frozen_steps(run, work, seed)
+    partial = run.folder.path / f".ais-{key}-steps{run.checkpoint.training.steps}.npz"
+    known = read_arrays(partial) if run.folder.saved else {}
+    found = Estimates(*(list(known.get(name, [])) for name in Estimates._fields))
+    before = float(known["seconds"]) if known else 0.0
+    done = len(found.log_p)
+    with ProgressReport(ANNEALED, total=len(images), done=done) as report:
+        for first in range(done, len(images), BLOCK_IMAGES):
+            block = images[first : first + BLOCK_IMAGES]
+            x = inputs_of(run, block, first, seed)
+            chance = chance_of(run, seed, first, len(block))
+            add(found, anneal(run.model, x, work, chance, steps=steps).log_w)
+            seconds = before + time.perf_counter() - start
+            if run.folder.saved:
+                write_arrays(partial, {**as_arrays(found), "seconds": np.array(seconds)})
+            if report.due():
+                report.update(len(found.log_p), f"image {len(found.log_p):,}/{len(images):,}")
+    seconds = before + time.perf_counter() - start
+    if run.folder.saved:
+        partial.unlink(missing_ok=True)
+    log_p, ess, jackknife = as_arrays(found).values()
+    none = np.full(len(log_p), np.nan)
+    return Likelihood(work.chains, log_p, none, ess, none, jackknife, seconds)
+
+
+def add(found: Estimates, log_w: Tensor) -> None:
+    """Add what AIS weights [c, B] say of their images."""
+    columns: Sequence[Tensor] = (
+        log_mean_exp(log_w),
+        effective_sample_size(log_w),
+        jackknife_bias(log_w),
+    )
+    for values, column in zip(found, columns, strict=True):
+        values += column.tolist()
+
+
+def as_arrays(found: Estimates) -> dict[str, Array]:
+    """Return the estimates by name, float64, [N] each."""
+    return {name: np.array(values) for name, values in found._asdict().items()}
