@@ -74,7 +74,7 @@ def test_noise_is_found_again_from_the_latents_and_log_w_has_the_gradient_of_dif
 def test_quadrature_agrees_with_itself_at_fewer_points(name: str) -> None:
     model, x = spread_model(SMALL[name]), binary_images(4, 12)
     fewer = exact_log_p(model, x, 60)
-    torch.testing.assert_close(exact_log_p(model, x), fewer, rtol=0, atol=5e-3)
+    torch.testing.assert_close(exact_log_p(model, x), fewer, rtol=0, atol=1e-2)
 
 
 def test_one_temperature_is_importance_sampling() -> None:

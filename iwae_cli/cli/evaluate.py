@@ -23,6 +23,10 @@ EVALUATED = {"split": "split", "images": "images", "estimator": "estimator", "k"
 EVALUATED |= {"nll": "NLL", "bound_kind": "bound", "bias_jackknife": "bias"}
 EVALUATED |= {"se_images": "se (images)", "se_mc": "se (MC)", "share_khat_above_0.7": "k-hat > 0.7"}
 EVALUATED |= {"negative_elbo": "-ELBO", "images_per_second": "images/s"}
+BOUNDED = {"images": "images", "estimator": "estimator", "k": "k", "lower": "log p >="}
+BOUNDED |= {"upper": "log p <=", "gap": "gap", "se_gap": "se (gap)"}
+SIMULATED = "Mean log p(x) of images drawn from the model itself, nats per image"
+SIMULATED_IMAGES = 100
 # What a narrow terminal does without, in this order
 SPARE = (
     "images_per_second",
@@ -51,6 +55,7 @@ SPARE = (
     default="float32",
     help="Of matrix products.",
 )
+@click.option("--sandwich", is_flag=True, help="Bounds from both sides, on simulated images.")
 @data_file
 @results
 @seed
@@ -61,6 +66,7 @@ def evaluate(
     as_json: bool,
     data: Path | None,
     output: Path | None,
+    sandwich: bool,
     **options: Any,  # noqa: ANN401  (as click parses them)
 ) -> None:
     r"""Estimate the test NLL by L_k, in nats per image.
@@ -77,20 +83,34 @@ def evaluate(
       iwae eval --estimator jvi,order=1 --k 50
       iwae eval --estimator ais,temperatures=100,chains=16,leapfrogs=10 --limit 1000
       iwae eval RUN_A RUN_B --limit 1000 --json
+      iwae eval --sandwich --limit 100 --k 500
       iwae eval RUN --data new.npy
 
     ais is annealed importance sampling by Hamiltonian chains from q(h | x) to p(h | x):
     nearer to log p(x) than L_k, slower, and a lower bound too. Its step sizes are
     found on training images and kept in the run's folder; stopped, it goes on later.
 
+    --sandwich draws 100 images (or --limit) from the model with their latents, for
+    which there is an upper bound too: the gap says how near L_k, or ais from both
+    ends, comes to log p(x) of simulated images, not of the data.
+
     With --data, log p(x) of each image of FILE goes to a CSV of its own, with its
     standard error and effective sample size: for outlier detection, say.
     """
+    if data and sandwich:
+        raise UsageError("--sandwich draws its images from the model: leave out --data")
     if data:
         print_results([scored(path, data, output, options) for path in paths], as_json=as_json)
         return
     if options["estimator"].split(",")[0] == "ais" and given("k"):
         raise UsageError("--k is not for ais: say how many chains, as in ais,chains=16")
+    if sandwich:
+        bounds = [bounded(path, output, options) for path in paths]
+        if as_json:
+            print_json(bounds)
+        else:
+            print_table(bounds, {"run": "run", **BOUNDED}, title=SIMULATED, spare=("run",))
+        return
     from iwae_cli.evaluation.evaluate import evaluate as estimate
 
     rows: list[Row] = []
@@ -101,6 +121,24 @@ def evaluate(
             print_table(new, EVALUATED, title=str(new[0]["run"]), spare=SPARE)
     if as_json:
         print_json(rows)
+
+
+def bounded(path: Path, output: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return lower and upper bounds on simulated images.
+
+    Raises:
+        UsageError: An option that has no meaning for them, or several --k.
+    """
+    from iwae_cli.evaluation.sandwich import sandwich
+
+    for name in ("split", "precision"):
+        if given(name):
+            raise UsageError(f"--{name} is for the images of a data set, not for --sandwich")
+    if len(options["k"]) > 1:
+        raise UsageError("--sandwich takes one --k")
+    shared = {name: options[name] for name in ("estimator", "seed", "device")}
+    images = options["limit"] or SIMULATED_IMAGES
+    return sandwich(path, images=images, k=options["k"][0], output=output, **shared)
 
 
 def given(name: str) -> bool:
