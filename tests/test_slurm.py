@@ -175,6 +175,16 @@ def test_several_runs_share_a_job_and_each_is_preempted_and_goes_on(shared: Path
     assert all("resuming" in log.read_text() for log in logs)
 
 
+def test_jobs_that_slurm_refuses_are_one_line(shared: Path) -> None:
+    words = ("train", "-m", *TINY, QUICK, "seed=0,1", *SLURM, "launcher.partition=nowhere")
+    code, out, log = iwae(shared, *words)
+    assert (code, out) == (1, "")
+    assert "Traceback" not in log
+    last = log.splitlines()[-1]
+    assert last.startswith("iwae: SLURM refuses the jobs: sbatch: error: ")
+    assert "Invalid partition name" in last
+
+
 def test_without_slurm_the_launcher_says_so(shared: Path) -> None:
     code = f"import os; os.environ['PATH'] = {str(shared)!r}\n"
     code += "from iwae_cli.cli.main import main\nimport sys\nmain(sys.argv[1:], prog_name='iwae')"

@@ -88,13 +88,18 @@ class Slurm(Engine):
             folder=sweep.path / "engine", max_num_timeout=self.max_requeues
         )
         executor.update_parameters(**self._parameters(sweep, needs))
-        with executor.batch():
-            calls = [
-                executor.submit(
-                    Pack(str(sweep.path), tuple(pack), str(Path.cwd()), self.max_requeues)
-                )
-                for pack in packs
-            ]
+        try:
+            with executor.batch():
+                calls = [
+                    executor.submit(
+                        Pack(str(sweep.path), tuple(pack), str(Path.cwd()), self.max_requeues)
+                    )
+                    for pack in packs
+                ]
+        except submitit.core.utils.FailedJobError as error:
+            reasons = [line for line in str(error).splitlines() if line.startswith("sbatch: error")]
+            said = (reasons or str(error).splitlines() or ["no reason given"])[-1]
+            raise EngineAway(f"SLURM refuses the jobs: {said}; see launcher.*") from None
         return {
             job.number: str(call.job_id)
             for call, pack in zip(calls, packs, strict=True)
