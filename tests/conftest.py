@@ -134,7 +134,7 @@ def copied(trained: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The outputs of five short runs, for reports."""
     from run_folders import trained_runs  # which imports this file

@@ -14,6 +14,9 @@ from conftest import ROOT, tiny_run
 from omegaconf import OmegaConf
 
 from iwae_cli.reports.report import Report
+from iwae_cli.runs.checked_table import text_of
+from iwae_cli.runs.config_yaml import config_digest, read_config
+from iwae_cli.runs.environment_json import write_environment
 
 # Five runs of a second each: VAE and IWAE with k = 1 and 2, and a second seed
 MODELS = (
@@ -60,12 +63,14 @@ def change_config(run: Path, changes: Mapping[str, Any]) -> None:
     for key, value in changes.items():
         OmegaConf.update(config, key, value, force_add=True)
     OmegaConf.save(config, run / "config.yaml")
+    if (run / "environment.json").exists():
+        change_environment(run, config=config_digest(read_config(run / "config.yaml")))
 
 
 def change_environment(run: Path, **changes: Any) -> None:
     """Set top-level keys of a run's environment.json."""
     path = run / "environment.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    write_environment(path, {**json.loads(path.read_text()), **changes})
 
 
 def copy_of(run: Path, name: str, **config: Any) -> Path:
@@ -78,7 +83,13 @@ def copy_of(run: Path, name: str, **config: Any) -> Path:
 def evaluated(run: Path, *, nll: float, k: int = 5000, images: int = 400) -> None:
     """Replace the evaluations of a run by one with this result."""
     table = pd.read_csv(run / "eval.csv").iloc[-1:]
-    table.assign(nll=nll, k=k, images=images).to_csv(run / "eval.csv", index=False)
+    changed = table.assign(nll=nll, k=k, images=images)
+    write_table(run / "eval.csv", changed)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as a run does, with a checksum in each row."""
+    path.write_text(text_of(table))
 
 
 def paper_run(run: Path, name: str, *, layers: Sequence[int] = (50,), **config: Any) -> Path:

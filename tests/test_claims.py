@@ -8,7 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
-from run_folders import change_config, change_environment, evaluated, paper_run, run_of
+from run_folders import (
+    change_config,
+    change_environment,
+    evaluated,
+    paper_run,
+    run_of,
+    write_table,
+)
 
 from iwae_cli.evaluation.active_units import active_units
 from iwae_cli.reports.claim import Claim
@@ -33,11 +40,14 @@ def count(run: Path, *active: int) -> None:
         for layer, number in enumerate(active, start=1)
         for unit in range(number)
     ]
-    pd.DataFrame(rows).to_csv(run / "active_units.csv", index=False)
+    write_table(run / "active_units.csv", pd.DataFrame(rows))
 
 
-def test_removing_units_is_read_from_the_check_that_the_run_folder_holds(outputs: Path) -> None:
+def test_removing_units_is_read_from_the_check_that_the_run_folder_holds(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = run_of(outputs, "iwae", 2)
+    monkeypatch.setattr("iwae_cli.evaluation.active_units.THRESHOLD", 1e9)  # as if it were usual
     found = active_units(run, check=True, k=20, samples=2, threshold=1e9)
     shutil.rmtree(run_of(outputs, "iwae", 2, seed=1))
     (row,) = rows_of(report_of(outputs), INACTIVE)
@@ -45,9 +55,9 @@ def test_removing_units_is_read_from_the_check_that_the_run_folder_holds(outputs
     assert row["se"] == pytest.approx(found["check"]["se_difference"])
     assert row["holds"] == ("yes" if abs(row["value"]) < 0.06 else "no: more")
     table = pd.read_csv(run / "removal.csv")
-    table.assign(difference=-0.061).to_csv(run / "removal.csv", index=False)
+    write_table(run / "removal.csv", table.assign(difference=-0.061))
     assert rows_of(report_of(outputs), INACTIVE)[0]["holds"] == "no: more"
-    table.assign(difference=-0.059).to_csv(run / "removal.csv", index=False)
+    write_table(run / "removal.csv", table.assign(difference=-0.059))
     assert rows_of(report_of(outputs), INACTIVE)[0]["holds"] == "yes"
     change_environment(run, total_passes=9)
     assert rows_of(report_of(outputs), INACTIVE) == [], "a check of an unfinished run"
@@ -67,7 +77,7 @@ def test_the_gap_compares_the_elbo_of_a_vae_and_the_bound_of_its_k_of_an_iwae(
     assert rows_of(report, OVERFITTING, model="IWAE k=2") == [], "L_2 was not estimated"
     table = pd.read_csv(iwae / "eval.csv")
     last = table.iloc[-1:].assign(k=2, nll=30.0)
-    pd.concat([table, last]).to_csv(iwae / "eval.csv", index=False)
+    write_table(iwae / "eval.csv", pd.concat([table, last]))
     (row,) = rows_of(report_of(outputs), OVERFITTING, model="IWAE k=2")
     train = pd.read_csv(iwae / "metrics.csv")["train_bound"].iloc[-1]
     assert row["value"] == pytest.approx(train + 30)
@@ -79,8 +89,8 @@ def test_the_papers_gap_of_mnist_is_a_range(outputs: Path, gap: float, holds: st
     evaluated(run, nll=100.0)
     metrics = pd.read_csv(run / "metrics.csv")
     table = pd.read_csv(run / "eval.csv").assign(negative_elbo=105.0)
-    table.to_csv(run / "eval.csv", index=False)
-    metrics.assign(train_bound=gap - 105).to_csv(run / "metrics.csv", index=False)
+    write_table(run / "eval.csv", table)
+    write_table(run / "metrics.csv", metrics.assign(train_bound=gap - 105))
     (row,) = rows_of(report_of(outputs), OVERFITTING, data="MNIST")
     assert row["value"] == pytest.approx(gap)
     assert (row["paper"], row["holds"]) == ("0.62 to 0.79", holds)
@@ -128,7 +138,7 @@ def test_claims_of_several_seeds_have_a_mean_and_are_in_every_format(outputs: Pa
     for run, difference in zip(runs, (0.01, 0.03), strict=True):
         active_units(run, check=True, k=5, limit=3, samples=2)
         table = pd.read_csv(run / "removal.csv")
-        table.assign(difference=difference).to_csv(run / "removal.csv", index=False)
+        write_table(run / "removal.csv", table.assign(difference=difference))
     report = report_of(outputs)
     (row,) = rows_of(report, INACTIVE)
     assert (row["value"], row["seeds"]) == (pytest.approx(0.02), 2)
@@ -146,7 +156,7 @@ def test_passes_that_grow_with_k_are_one_protocol_and_others_are_not(outputs: Pa
         for k, passes in ((1, 13), (2, 20)):
             change_environment(run_of(outputs, objective, k), total_passes=passes)
             metrics = run_of(outputs, objective, k) / "metrics.csv"
-            pd.read_csv(metrics).assign(**{"pass": passes}).to_csv(metrics, index=False)
+            write_table(metrics, pd.read_csv(metrics).assign(**{"pass": passes}))
     shutil.rmtree(run_of(outputs, "iwae", 2, seed=1))
     protocols = set(report_of(outputs).scores["protocol"])
     assert protocols == {"paper, 13/20 passes for k=1/2"}

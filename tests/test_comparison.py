@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from run_folders import copy_of
+from run_folders import copy_of, write_table
 
 from iwae_cli.core import config
 from iwae_cli.evaluation.active_units import active_units
@@ -42,7 +42,7 @@ def outputs(tmp_path: Path) -> Path:
         table.loc[table["estimator"] == "L_k", "nll"] -= gain
         arrays["test_k20_n400_seed0"] += gain + noise - noise.mean()
         np.savez_compressed(folder.per_image, allow_pickle=False, **arrays)
-        table.to_csv(folder.evaluations, index=False)
+        write_table(folder.evaluations, table)
     return tmp_path
 
 

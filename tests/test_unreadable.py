@@ -20,7 +20,7 @@ def damage(outputs: Path, kind: str) -> tuple[Path, str]:
     if kind == "no number":
         path = run / "metrics.csv"
         path.write_text(path.read_text().replace("\n1,", "\none,", 1))
-        return path, "one"
+        return path, "line 2 was changed: its checksum is another"
     if kind == "no columns":
         path = run / "active_units.csv"
         path.write_text("a,b\n1,2\n")

@@ -53,7 +53,7 @@ def gradients(paths: tuple[Path, ...], as_json: bool, **options: Any) -> None:  
     """
     from iwae_cli.evaluation.gradients import gradients as measure
     from iwae_cli.reports.figures.gradients import write_gradient_plot
-    from iwae_cli.runs.folder import run_folder_of
+    from iwae_cli.runs.unsaved import run_folder_of
 
     rows: list[Row] = []
     for path in paths:

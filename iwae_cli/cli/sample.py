@@ -42,7 +42,7 @@ def sample(
     from iwae_cli.evaluation.visualisation import sample as draw
     from iwae_cli.reports.figures.images import image_grid
     from iwae_cli.reports.figures.style import save_png
-    from iwae_cli.runs.folder import run_folder_of
+    from iwae_cli.runs.unsaved import run_folder_of
 
     results = []
     for path in paths:

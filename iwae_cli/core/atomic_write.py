@@ -1,6 +1,9 @@
 """Files that are the old or the new one after a crash, never a part of either."""
 
+import contextlib
+import errno
 import io
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,29 +19,86 @@ from iwae_cli.core.errors import IwaeError
 if TYPE_CHECKING:
     import pandas as pd
 
+log = logging.getLogger("iwae")
+
+# How network drives answer what they cannot do
+UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+warned: set[str] = set()
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by a file that holds `content`: after a crash it is the old or the new one.
 
     Raises:
-        OSError: The file could not be written; the old one is untouched, nothing else is left.
+        OSError: The file, which the error names, could not be written; the old one is untouched,
+            nothing else is left.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with naming(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(path))
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                flush(file.fileno(), path)
+            with contextlib.suppress(OSError):  # drives that have no modes
+                temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        flush_folder(path.parent)
+
+
+def temporary_prefix(path: Path) -> str:
+    """Return how the names of files begin that are to replace `path`."""
+    return f".{path.name}."
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a killed process left of a write of `path`; nobody may be writing it."""
+    for temporary in path.parent.glob(f"{temporary_prefix(path)}????????"):
+        with contextlib.suppress(OSError):  # of no use, but no harm either
+            temporary.unlink()
+
+
+def flush(descriptor: int, path: Path) -> None:
+    """Bring a file or folder to the disk, or warn once where the drive cannot."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        if str(path.parent) not in warned:
+            warned.add(str(path.parent))
+            log.warning(
+                "warning: the drive of %s cannot flush: a power cut can lose what was written last",
+                path,
+            )
+
+
+def flush_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    if os.name == "nt":  # which opens no folders, and has no need to
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        flush(descriptor, folder)
     finally:
-        os.close(folder)
+        os.close(descriptor)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an OSError of the block name the file that it is about, and a folder that is gone."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        if error.errno == errno.ENOENT and not path.parent.is_dir():
+            why = f"its folder {path.parent} is gone"
+        raise OSError(error.errno or errno.EIO, why, str(path)) from None
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:

@@ -42,6 +42,10 @@ class ResultsError(IwaeError):
     """A table or array of results in a run folder that is damaged."""
 
 
+class UnsavedError(IwaeError):
+    """Results that were computed and could not be stored; the message holds them."""
+
+
 class RunLockedError(IwaeError):
     """A run folder that another process is using."""
 

@@ -1,7 +1,7 @@
 """Active latent units: how much the posterior mean of each unit varies with the image."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -20,9 +20,12 @@ from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
 from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.layers import GaussianLayer, TanhNetwork
+from iwae_cli.runs.checked_table import DIGESTS
 from iwae_cli.runs.eval_csv import key_of
+from iwae_cli.runs.folder import RunFolder
 
 Definition = Literal["paper", "original-code"]
+THRESHOLD = 0.01
 ORIGINAL_IMAGES = 500
 CHECK_K = 5000
 BATCH = 100
@@ -107,7 +110,7 @@ def keep_inputs(layer: nn.Module, units: Tensor) -> None:
 def active_units(
     path: str | Path,
     *,
-    threshold: float = 0.01,
+    threshold: float = THRESHOLD,
     split: Split = "train",
     definition: Definition = "paper",
     samples: int = 100,
@@ -121,7 +124,8 @@ def active_units(
     """Return the number of active units of each stochastic layer; write all variances.
 
     A unit is active if A_u = Var_x(E_q[u | x]) exceeds the threshold (Burda et al. 2015, section
-    5.3); `active_units.csv` gets A_u of every unit, `removal.csv` what the check came to.
+    5.3); `active_units.csv` gets A_u of every unit, `removal.csv` what the check came to. Settings
+    other than the usual ones get files of their own, see `result_name`.
 
     Args:
         path: A run folder or a checkpoint file.
@@ -166,21 +170,41 @@ def active_units(
         "threshold": threshold,
         "seed": seed,
     }
-    run.folder.write_active_units(table.assign(**settings))
+    name = result_name(run.folder, settings)
+    run.folder.write_active_units(table.assign(**settings), name=name)
     counts = [int((a > threshold).sum()) for a in layers]
     result = {
-        **settings,
+        **{key: value for key, value in settings.items() if key not in DIGESTS},
         "active": "+".join(map(str, counts)),
         "layers": counts,
-        "csv": str(run.folder.active_units) if run.folder.saved else None,
+        "csv": str(run.folder.path / f"active_units{name}.csv") if run.folder.saved else None,
         "check": None,
     }
     if check:
         kept = [torch.nonzero(a > threshold).flatten() for a in layers]
         found = result["check"] = check_removal(run, kept, k=k, limit=limit, seed=seed)
         units = {"active": result["active"], "threshold": threshold, "definition": definition}
-        run.folder.write_removal({**run.provenance(), "seed": seed, **units, **found})
+        row = {**run.provenance(), "seed": seed, **units, **found}
+        run.folder.write_removal(row, name=name)
     return result
+
+
+def result_name(folder: RunFolder, settings: Mapping[str, Any]) -> str:
+    """Return what follows `active_units` and `removal` in the names of the files of a count.
+
+    It is empty for the record that reports show: threshold 0.01, definition `paper`, all training
+    images, seed 0, and not fewer samples than before. Any other settings have files of their own.
+    """
+    wanted = {"threshold": THRESHOLD, "definition": "paper", "split": "train", "seed": 0}
+    known = folder.recorded(
+        folder.active_units, parameters=settings["parameters"], steps=settings["steps"]
+    )
+    before = 0 if known is None or "samples" not in known else int(known["samples"].iloc[0])
+    usual = all(settings[key] == value for key, value in wanted.items())
+    if usual and (known is None or settings["samples"] >= before):
+        return ""
+    where = "{definition}-{split}-threshold{threshold:g}-samples{samples}-seed{seed}"
+    return "-" + where.format(**settings)
 
 
 def check_removal(
@@ -192,7 +216,7 @@ def check_removal(
     error is over images. The whole model's estimates are those of `evaluate`, computed once.
     """
     images = run.images("test", limit)
-    row = evaluate_run(run, k=[k], split="test", limit=limit, seed=seed)[0]
+    row = evaluate_run(run, k=[k], split="test", limit=limit, seed=seed, per_image=True)[0]
     whole = run.folder.read_per_image()[key_of(row).array_name()]
     noise = EvaluationNoise(seed, run.model.latents, units=kept)
     pruned = log_likelihoods(

@@ -21,8 +21,8 @@ from iwae_cli.evaluation.sampling import COPIES, MEMORY_BYTES, Images, importanc
 from iwae_cli.evaluation.trained_run import TrainedRun, say_if_all
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.importance import effective_sample_size, normalised_weights
-from iwae_cli.runs.checkpoint import Checkpoint
-from iwae_cli.runs.folder import RunFolder, run_folder_of
+from iwae_cli.runs.folder import RunFolder
+from iwae_cli.runs.opening import opened
 
 Array = NDArray[np.floating[Any]]
 
@@ -227,8 +227,7 @@ class ModelWithImages:
             run = TrainedRun(path, device=device)
             about = {**run.provenance(), "split": split}
             return cls(run.model, run.images(split), run.dynamic, run.folder, about)
-        folder, file = run_folder_of(path)
-        stored = Checkpoint.read(file)
+        folder, stored = opened(path)
         model = stored.network().to(device_of(device))
         images = pixels.rows(read_images(str(data)), model.data_dim, str(data))
         about = {"run": folder.path.stem, "passes": stored.training.pass_index}

@@ -2,13 +2,16 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from iwae_cli.core.errors import ResultsError, UnsavedError
 from iwae_cli.data.dataset import Split
 from iwae_cli.evaluation.ais import Annealing
 from iwae_cli.evaluation.chains import annealed_likelihoods, annealing_of, label_of
@@ -23,7 +26,7 @@ from iwae_cli.evaluation.likelihood import Likelihood, log_likelihoods
 from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.evaluation.tail_warning import warn_of_heavy_tails
 from iwae_cli.evaluation.trained_run import TrainedRun
-from iwae_cli.runs.eval_csv import L_K, EvaluationKey
+from iwae_cli.runs.eval_csv import L_K, EvaluationKey, agrees
 from iwae_cli.runs.provenance import device_name
 
 BY_L_K = find_named("estimator", L_K, ESTIMATORS)
@@ -84,8 +87,13 @@ def evaluate_run(
     limit: int | None,
     seed: int,
     estimator: Estimator = BY_L_K,
+    per_image: bool = False,
 ) -> list[dict[str, Any]]:
-    """Return the rows of `evaluate` for a checkpoint that is already loaded."""
+    """Return the rows of `evaluate` for a checkpoint that is already loaded.
+
+    A stored row counts if the stored estimates of single images agree with it; with `per_image`,
+    only if these are there.
+    """
     ks = sorted(set(k))
     images = run.images(split, limit)
     keys = {
@@ -96,16 +104,22 @@ def evaluate_run(
             seed=seed,
             estimator=estimator.label,
             precision=run.precision,
+            parameters=run.checkpoint.parameters_digest,
             k=n,
         )
         for n in ks
     }
     known = run.folder.read_evaluations()
     stored = {n: key.row_in(known) for n, key in keys.items()}
-    rows = {n: row for n, row in stored.items() if row is not None}
+    # before the work: what is damaged cannot be added to
+    arrays = run.folder.read_per_image()
+    rows = {
+        n: row
+        for n, row in stored.items()
+        if row is not None and agrees(row, arrays.get(keys[n].array_name()), needed=per_image)
+    }
     missing = [n for n in ks if n not in rows]
     if missing:
-        run.folder.read_per_image()  # before the work: what is damaged cannot be added to
         noise = EvaluationNoise(seed, run.model.latents)
         found = log_likelihoods(
             run.model,
@@ -120,9 +134,9 @@ def evaluate_run(
             about |= {"se_mc": math.nan, "bias": math.nan, "bias_jackknife": math.nan}
         for e in found:
             rows[e.k] = finished_row(run, keys[e.k], e, about)
-        arrays = {keys[e.k].array_name(): e.log_p for e in found}
-        arrays |= {keys[e.k].k_hat_name(): e.k_hat for e in found}
-        run.folder.add_evaluation([rows[e.k] for e in found], arrays)
+        new_arrays = {keys[e.k].array_name(): e.log_p for e in found}
+        new_arrays |= {keys[e.k].k_hat_name(): e.k_hat for e in found}
+        store(run, [rows[e.k] for e in found], new_arrays)
     warn_of_heavy_tails(rows[ks[-1]])
     return [rows[n] for n in ks]
 
@@ -139,15 +153,18 @@ def evaluate_annealed(
         seed=seed,
         estimator=label_of(work),
         precision=run.precision,
+        parameters=run.checkpoint.parameters_digest,
         k=work.chains,
     )
-    if (stored := key.row_in(run.folder.read_evaluations())) is not None:
-        return stored
-    run.folder.read_per_image()  # before the work: what is damaged cannot be added to
     name = key.array_name()
+    # before the work: what is damaged cannot be added to
+    log_p = run.folder.read_per_image().get(name)
+    stored = key.row_in(run.folder.read_evaluations())
+    if stored is not None and agrees(stored, log_p):
+        return stored
     found = annealed_likelihoods(run, images, work=work, seed=seed, key=name)
     row = finished_row(run, key, found, {"bound_kind": "lower"})
-    run.folder.add_evaluation([row], {name: found.log_p})
+    store(run, [row], {name: found.log_p})
     return row
 
 
@@ -164,3 +181,28 @@ def finished_row(
         "threads": torch.get_num_threads(),
         "evaluated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+def store(
+    run: TrainedRun, rows: Sequence[Mapping[str, Any]], arrays: Mapping[str, NDArray[np.float64]]
+) -> None:
+    """Add rows and single images' estimates to the run's folder.
+
+    Raises:
+        UnsavedError: They cannot be stored; it tells the results.
+    """
+    try:
+        run.folder.add_evaluation(rows, arrays)
+    except (OSError, ResultsError) as error:
+        raise unsaved(error, rows) from None
+
+
+def unsaved(error: OSError | ResultsError, rows: Iterable[Mapping[str, Any]]) -> UnsavedError:
+    """Return the error for results that could not be stored, which tells them."""
+    why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+    told = "; ".join(
+        "NLL {nll:.4f} nats by {estimator} with k={k} on {images} images of {split}, seed {seed}, "
+        "se (images) {se_images:.4f}, se (MC) {se_mc:.4f}".format(**row)
+        for row in rows
+    )
+    return UnsavedError(f"could not be saved ({why}), but was computed: {told}")

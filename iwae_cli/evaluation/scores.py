@@ -10,7 +10,7 @@ from iwae_cli.core.atomic_write import write_table, writing
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.data.arrays import read_images
 from iwae_cli.evaluation.trained_model import TrainedModel
-from iwae_cli.runs.folder import run_folder_of
+from iwae_cli.runs.unsaved import run_folder_of
 
 
 def score(

@@ -14,8 +14,8 @@ from iwae_cli.evaluation.encoding import Encoding, encode_images
 from iwae_cli.evaluation.likelihood import Likelihood, log_likelihoods
 from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.evaluation.visualisation import prior_samples, reconstructions
-from iwae_cli.runs.checkpoint import Checkpoint
-from iwae_cli.runs.folder import run_folder_of
+from iwae_cli.runs.opening import opened
+from iwae_cli.runs.unsaved import run_folder_of
 
 Array = NDArray[np.float32]
 
@@ -43,7 +43,7 @@ class TrainedModel:
 
     def __init__(self, path: str | Path, *, device: str = "cpu") -> None:
         _, self.path = run_folder_of(path)
-        stored = Checkpoint.read(self.path)
+        _, stored = opened(path)
         self.config: dict[str, Any] = stored.config
         self.network = stored.network().to(device_of(device))
         self.image_shape = stored.data.image_shape

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from iwae_cli.core import config
+from iwae_cli.core.atomic_write import writing
 from iwae_cli.core.device import device_of, precision_of, products_of
 from iwae_cli.core.errors import ConfigError, DataError
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import SPLITS, Dataset, Split
-from iwae_cli.runs.checkpoint import Checkpoint
-from iwae_cli.runs.folder import RunFolder, run_folder_of, run_name
+from iwae_cli.runs.folder import RunFolder, run_name
+from iwae_cli.runs.opening import opened
+from iwae_cli.runs.unsaved import for_results
 
 log = logging.getLogger("iwae")
 
@@ -43,8 +45,7 @@ class TrainedRun:
         precision: str = "float32",
         output: Path | None = None,
     ) -> None:
-        self.folder, file = run_folder_of(path)
-        self.checkpoint = Checkpoint.read(file)
+        self.folder, self.checkpoint = opened(path)
         self.device = device_of(device)
         self.precision = precision_of(precision, self.device)
         model = self.checkpoint.network().to(self.device)
@@ -53,12 +54,14 @@ class TrainedRun:
         trained_on = self.checkpoint.data.hash
         if self.dataset.content_hash != trained_on:
             raise DataError(
-                f"{file} was trained on other data than '{self.dataset.name}' now holds (content "
+                f"{path} was trained on other data than '{self.dataset.name}' now holds (content "
                 f"{trained_on[:8]}, found {self.dataset.content_hash[:8]}); bring the same files"
             )
         if output:
             self.folder = RunFolder(output / self.name)
-            self.folder.path.mkdir(parents=True, exist_ok=True)
+            with writing(self.folder.path / "eval.csv"):
+                self.folder.path.mkdir(parents=True, exist_ok=True)
+        self.folder = for_results(self.folder)
 
     @cached_property
     def name(self) -> str:
@@ -106,6 +109,8 @@ class TrainedRun:
             "steps": training.steps,
             "data": self.dataset.label,
             "binarization": self.dataset.binarization,
+            "identity": self.checkpoint.identity,
+            "parameters": self.checkpoint.parameters_digest,
         }
 
 

@@ -16,8 +16,7 @@ from iwae_cli.data.dataset import Dataset
 from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.runs.checkpoint import Checkpoint
-from iwae_cli.runs.folder import run_folder_of
+from iwae_cli.runs.opening import opened
 
 SAMPLES = 100
 RECONSTRUCTED = 20
@@ -189,7 +188,7 @@ def write_pictures(path: str | Path, *, seed: int = 0, device: str = "auto") -> 
     arrays = pictures(run.model, run.dataset, seed=seed)
     if not arrays:
         return None
-    run.folder.write_pictures(arrays)
+    run.folder.write_pictures(arrays, parameters=run.checkpoint.parameters_digest)
     return run.folder.pictures
 
 
@@ -212,8 +211,7 @@ def sample(
     """
     if count < 1:
         raise ConfigError(f"count must be at least 1, got {count}")
-    _, file = run_folder_of(path)
-    stored = Checkpoint.read(file)
+    _, stored = opened(path)
     if stored.data.image_shape is None:
         raise ConfigError(
             f"the images of {stored.data.label} have no height and width to draw them by; "

@@ -1,34 +1,32 @@
 """Run folders read from disk, with a list of every file that could not be read."""
 
 import csv
-import io
-import json
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from iwae_cli.core.config import FORMAT_VERSION
 from iwae_cli.core.errors import ReportError
 from iwae_cli.core.progress import ProgressReport
+from iwae_cli.reports.held_to import config_fault, environment_fault, own_rows
 from iwae_cli.reports.run_record import Arrays, RunRecord
-from iwae_cli.runs.eval_csv import COLUMNS, with_later_columns
+from iwae_cli.runs.arrays_file import read_arrays
+from iwae_cli.runs.checked_table import parsed
+from iwae_cli.runs.config_yaml import config_digest, read_config
+from iwae_cli.runs.environment_json import read_environment
+from iwae_cli.runs.eval_csv import COLUMNS, KEY, agrees, key_of, with_later_columns
 from iwae_cli.runs.folder import RunFolder
 
 METRICS = ("pass", "k", "learning_rate", "train_bound", "valid_bound", "seconds")
 REMOVAL = ("passes", "seed", "threshold", "k", "images", "nll", "difference", "se_difference")
 ACTIVE_UNITS = ("layer", "unit", "variance", "active", "passes", "threshold", "definition")
 TEXT = ("split", "estimator", "definition", "run", "data", "binarization", "device")
-NODES = ("arch", "dataset", "objective", "optimizer")
+# What an array's name tells of its evaluation: of several at other steps it is the last one's
+LAST = [name for name in KEY if name not in ("steps", "parameters")]
 
 
 class Unreadable(NamedTuple):
@@ -64,8 +62,14 @@ class RunReader:
         def refuse(error: OSError) -> None:
             self.unreadable.append(Unreadable(Path(error.filename), error.strerror or "?"))
 
-        for path, folders, files in os.walk(top, onerror=refuse):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+        seen: set[str] = set()
+        for path, folders, files in os.walk(top, onerror=refuse, followlinks=True):
+            real = os.path.realpath(path)
+            if real in seen:  # a link to a folder above it, or a second one to the same
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = [name for name in sorted(folders) if not name.startswith(".")]
             results = {"environment.json", "metrics.csv", "eval.csv", "train.log"}
             if "checkpoint.pt" in files or ("config.yaml" in files and results & set(files)):
                 yield Path(path)
@@ -73,61 +77,77 @@ class RunReader:
     def run(self, path: Path) -> RunRecord | None:
         """Return a run, or None without a config and an environment of this format."""
         folder = RunFolder(path)
-        environment, config = self._environment(folder.environment), self._config(folder.config)
-        if environment is None or config is None:
+        environment = self._environment(folder.environment)
+        if environment is None:
             return None
-        written_in = environment.get("format", FORMAT_VERSION)
-        if written_in != FORMAT_VERSION:
-            writer = environment.get("iwae", "unknown")
-            reason = (
-                f"format {written_in}, written by version {writer} of iwae; this version reads "
-                f"format {FORMAT_VERSION}"
-            )
-            self.unreadable.append(Unreadable(folder.environment, reason))
+        config = self._config(folder.config, environment)
+        if config is None:
             return None
+        evaluations = self._results(folder.evaluations, COLUMNS, environment)
         return RunRecord(
             folder=folder,
             config=config,
             environment=environment,
             metrics=self._csv(folder.metrics, METRICS),
-            evaluations=with_later_columns(self._csv(folder.evaluations, COLUMNS)),
-            active_units=self._csv(folder.active_units, ACTIVE_UNITS),
-            removal=self._csv(folder.removal, REMOVAL),
-            per_image=self._npz(folder.per_image),
-            pictures=self._npz(path / "pictures.npz"),
+            evaluations=with_later_columns(evaluations),
+            active_units=self._results(folder.active_units, ACTIVE_UNITS, environment),
+            removal=self._results(folder.removal, REMOVAL, environment),
+            per_image=self._per_image(folder.per_image, evaluations),
+            pictures=self._pictures(folder.pictures, environment),
         )
 
-    def _config(self, path: Path) -> Mapping[str, Any] | None:
+    def _left_out(self, path: Path, reason: object) -> None:
+        self.unreadable.append(Unreadable(path, " ".join(str(reason).split())[:160]))
+
+    def _config(self, path: Path, environment: Mapping[str, Any]) -> Mapping[str, Any] | None:
         try:
-            config: Any = OmegaConf.to_container(OmegaConf.load(path), throw_on_missing=True)
+            config = read_config(path)
             fault = config_fault(config)
-        except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
+        except (OSError, ValueError) as error:
             fault = first_line(error)
-        if fault is None:
-            return dict(config)
-        self.unreadable.append(Unreadable(path, fault))
+        if fault is None and environment.get("config", config_digest(config)) == config_digest(
+            config
+        ):
+            return config
+        self._left_out(path, fault or "changed after training: 'iwae eval' of this run restores it")
         return None
 
     def _environment(self, path: Path) -> dict[str, Any] | None:
+        """Return environment.json, or None if it is damaged or of another format."""
         try:
-            content = json.loads(path.read_text())
-            data = content.get("data") if isinstance(content, dict) else None
-            if isinstance(data, dict) and {"label", "hash"} <= data.keys():
-                return dict(content)
-            fault = "no key 'data' with label and hash"
+            content = read_environment(path)
+            fault = environment_fault(content)
         except (OSError, ValueError) as error:
             fault = first_line(error)
-        self.unreadable.append(Unreadable(path, fault))
+        if (
+            fault is None
+            and (written_in := content.get("format", FORMAT_VERSION)) != FORMAT_VERSION
+        ):
+            fault = (
+                f"format {written_in}, written by version {content.get('iwae', 'unknown')} of "
+                f"iwae; this version reads format {FORMAT_VERSION}"
+            )
+        if fault is None:
+            return content
+        self._left_out(path, fault)
         return None
 
+    def _results(
+        self, path: Path, columns: Sequence[str], environment: Mapping[str, Any]
+    ) -> pd.DataFrame:
+        """Return the rows of a table that are results of this run."""
+        table, fault = own_rows(self._csv(path, columns), environment)
+        if fault:
+            self._left_out(path, fault)
+        return table
+
     def _csv(self, path: Path, columns: Sequence[str]) -> pd.DataFrame:
-        """Return the whole rows of a CSV; rows that are cut short are named and left out."""
+        """Return the whole rows of a CSV; rows that are damaged are named and left out."""
         empty = pd.DataFrame(columns=list(columns))
         if not path.exists():
             return empty
         try:
-            text, fault = whole_rows(path.read_text())
-            table = pd.read_csv(io.StringIO(text))
+            table, fault = parsed(path.read_bytes())
             missing = [name for name in columns if name not in table]
             if missing:
                 raise ValueError(f"no column '{missing[0]}'")
@@ -136,53 +156,38 @@ class RunReader:
         except (OSError, ValueError, csv.Error) as error:  # pandas' own errors are ValueErrors
             fault, table = first_line(error), empty
         if fault:
-            self.unreadable.append(Unreadable(path, fault))
+            self._left_out(path, fault)
         return table
 
     def _npz(self, path: Path) -> Arrays:
         if not self.arrays or not path.exists():
             return {}
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                return dict(stored)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            self.unreadable.append(Unreadable(path, first_line(error)))
+            return read_arrays(path)
+        except (OSError, ValueError) as error:
+            self._left_out(path, first_line(error))
             return {}
 
+    def _per_image(self, path: Path, evaluations: pd.DataFrame) -> Arrays:
+        """Return the estimates of single images, without those that differ from their row."""
+        arrays, known = dict(self._npz(path)), with_later_columns(evaluations)
+        for row in known.to_dict("records"):
+            named = {str(name): value for name, value in row.items()}
+            if all(name in named for name in KEY):
+                name = key_of(named).array_name()
+                last = known[(known[LAST] == pd.Series({n: row[n] for n in LAST})).all(axis=1)]
+                if name in arrays and not agrees(dict(last.iloc[-1]), arrays[name]):
+                    del arrays[name]
+                    self._left_out(path, f"{name} does not agree with eval.csv; evaluate again")
+        return arrays
 
-def config_fault(config: object) -> str | None:
-    """Return what a report needs and a config has not, if anything."""
-    if not isinstance(config, dict):
-        return "no mapping of keys"
-    for node in NODES:
-        if not (isinstance(config.get(node), dict) and "name" in config[node]):
-            return f"no key '{node}' with a name"
-    for key in ("k", "seed"):
-        if not isinstance(config.get(key), int):
-            return f"no whole number '{key}'"
-    if not isinstance(config["arch"].get("latents"), list):
-        return "no list 'arch.latents'"
-    return None
-
-
-def whole_rows(text: str) -> tuple[str, str | None]:
-    """Return the rows of a CSV that are whole, and a description of the others, if there are any.
-
-    A row is whole if it has as many fields as the header and ends with a line end.
-    """
-    lines = text.splitlines(keepends=True)
-    fields = [len(row) for row in csv.reader(lines)]
-    if len(fields) != len(lines):
-        raise ValueError("a quoted field runs over a line end")
-    cut = [
-        number
-        for number, (line, count) in enumerate(zip(lines, fields, strict=True), start=1)
-        if count != fields[0] or not line.endswith("\n")
-    ]
-    if not cut:
-        return text, None
-    kept = "".join(line for number, line in enumerate(lines, start=1) if number not in cut)
-    return kept, f"half-written: line {cut[0]} is incomplete and was left out"
+    def _pictures(self, path: Path, environment: Mapping[str, Any]) -> Arrays:
+        arrays = dict(self._npz(path))
+        drawn, own = str(arrays.pop("parameters", "")), environment.get("parameters")
+        if drawn and own and drawn != own:
+            self._left_out(path, "pictures of another model than this run's")
+            return {}
+        return arrays
 
 
 def first_line(error: Exception) -> str:

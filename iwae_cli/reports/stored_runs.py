@@ -10,7 +10,8 @@ import pandas as pd
 
 from iwae_cli.core.config import Config
 from iwae_cli.core.errors import ReportError
-from iwae_cli.reports.read_runs import ACTIVE_UNITS, METRICS, config_fault
+from iwae_cli.reports.held_to import config_fault
+from iwae_cli.reports.read_runs import ACTIVE_UNITS, METRICS
 from iwae_cli.reports.run_record import RunRecord
 from iwae_cli.runs.eval_csv import COLUMNS, KEY, with_later_columns
 from iwae_cli.runs.folder import RunFolder

@@ -34,7 +34,7 @@ def write_content(path: Path, content: dict[str, Any]) -> None:
 def unsaved(path: Path, error: OSError) -> str:
     """Return why a checkpoint was not written, and what to do."""
     if not path.parent.is_dir():
-        return f"could not save {path}: its folder {path.parent} was removed while training ran"
+        return f"could not save {path}: its folder {path.parent} is gone"
     kept = "; the last good checkpoint is untouched" if path.exists() else ""
     return (
         f"could not save {path}: {error.strerror}{kept}; make room and run the same command again "

@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 # What `estimator` says of log (1/k) sum_i w_i
 L_K = "L_k"
 PRECISION = "float32"
+# Relative difference between a mean and a sum over images that rounding makes
+SAME = 1e-9
 # Columns that a report cannot do without
 COLUMNS = ("passes", "steps", "split", "images", "seed", "estimator", "k", "nll")
 # What rows older than these columns are
-EARLIER: dict[str, Any] = {"precision": PRECISION, "bound_kind": "lower"}
+EARLIER: dict[str, Any] = {"precision": PRECISION, "bound_kind": "lower", "parameters": ""}
 EARLIER |= {"bias_jackknife": math.nan, "share_khat_above_0.7": math.nan}
 
 
@@ -29,6 +33,7 @@ class EvaluationKey:
         seed: Of binarisation and noise.
         estimator: Its label.
         precision: Of the matrix products.
+        parameters: Digest of the model's; empty where it is not known, which agrees with any.
         k: Samples an image.
     """
 
@@ -38,6 +43,7 @@ class EvaluationKey:
     seed: int
     estimator: str = L_K
     precision: str = PRECISION
+    parameters: str = ""
     k: int
 
     def array_name(self) -> str:
@@ -54,7 +60,10 @@ class EvaluationKey:
     def row_in(self, evaluations: pd.DataFrame) -> dict[str, Any] | None:
         """Return the last row of eval.csv with this key, if there is one."""
         for name, value in asdict(self).items():
-            evaluations = evaluations[evaluations[name] == value]
+            same = evaluations[name] == value
+            if name == "parameters":
+                same |= (evaluations[name] == "") | (value == "")
+            evaluations = evaluations[same]
         if evaluations.empty:
             return None
         return {str(name): value for name, value in evaluations.iloc[-1].to_dict().items()}
@@ -95,4 +104,22 @@ def by_l_k(evaluations: pd.DataFrame) -> pd.DataFrame:
 def with_later_columns(evaluations: pd.DataFrame) -> pd.DataFrame:
     """Return rows of eval.csv with the columns that the first version did not write."""
     missing = {name: value for name, value in EARLIER.items() if name not in evaluations}
-    return evaluations.assign(**missing)
+    whole = evaluations.assign(**missing)
+    return whole.assign(parameters=whole["parameters"].fillna("").astype(str))
+
+
+def agrees(
+    row: Mapping[str, Any], log_p: NDArray[np.float64] | None, *, needed: bool = False
+) -> bool:
+    """Whether a row of eval.csv is that of the estimates of single images stored beside it.
+
+    Args:
+        row: Of eval.csv.
+        log_p: Those estimates, nats, [N]; None if there are none.
+        needed: Whether there must be some.
+    """
+    if log_p is None:
+        return not needed
+    nll = float(row["nll"])
+    fits = log_p.shape == (int(row["images"]),) and log_p.dtype == np.float64
+    return fits and bool(abs(nll + float(log_p.mean())) <= SAME * max(1.0, abs(nll)))

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from iwae_cli.core.errors import UsageError
-from iwae_cli.runs.checkpoint import Checkpoint, TrainingState
-from iwae_cli.runs.folder import RunFolder, run_folder_of
+from iwae_cli.runs.checkpoint import Checkpoint
+from iwae_cli.runs.folder import RunFolder
+from iwae_cli.runs.opening import opened
+from iwae_cli.runs.training_state import TrainingState
 
 
 def exported(stored: Checkpoint) -> Checkpoint:
@@ -38,12 +40,11 @@ def export(path: str | Path, *, output: Path | None = None) -> dict[str, Any]:
         CheckpointError: The checkpoint is missing, damaged or foreign.
         UsageError: The file would be in the folder of a run.
     """
-    folder, file = run_folder_of(path)
+    folder, stored = opened(path)
     name = folder.path.resolve().name.removesuffix(".pt")
     output = output or Path(f"{name}.pt")
     if RunFolder(output.parent).config.exists():
         raise UsageError(f"{output.parent} is the folder of a run; name another --output")
-    stored = Checkpoint.read(file)
     output.parent.mkdir(parents=True, exist_ok=True)
     exported(stored).write(output)
     return {

@@ -1,9 +1,6 @@
 """The folder of a run: its files, its lock, and the tables that grow in it."""
 
 import csv
-import io
-import json
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +8,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from omegaconf import OmegaConf
 
-from iwae_cli.core.atomic_write import write_arrays, write_atomically, write_table
-from iwae_cli.core.errors import ResultsError, RunLockedError, UsageError
-from iwae_cli.runs.eval_csv import KEY, with_later_columns
+from iwae_cli.core.atomic_write import naming, remove_leftovers, write_arrays, write_atomically
+from iwae_cli.core.errors import ResultsError, UsageError
+from iwae_cli.runs.arrays_file import read_arrays
+from iwae_cli.runs.checked_table import CHECK, lines_of, parsed, text_of
+from iwae_cli.runs.config_yaml import write_config
+from iwae_cli.runs.environment_json import write_environment
+from iwae_cli.runs.eval_csv import COLUMNS, KEY, with_later_columns
+from iwae_cli.runs.lock import held, is_held
 from iwae_cli.runs.metrics import Metrics
+
+# The columns of metrics.csv
+METRICS = ("pass", *Metrics._fields[1:])
 
 
 class RunFolder:
@@ -52,75 +55,88 @@ class RunFolder:
         Raises:
             RunLockedError: Another process is training this run.
         """
-        try:
-            with FileLock(self.path / ".lock", timeout=-1 if wait else 0):
-                yield
-        except Timeout:
-            raise RunLockedError(
-                f"{self.path} is in use by another process; wait for it or end it"
-            ) from None
+        with held(self.path / ".lock", wait=wait):
+            for file in (self.checkpoint, self.metrics):
+                remove_leftovers(file)
+            yield
 
     def is_locked(self) -> bool:
         """Whether a process holds the run; nothing is created, not even where there is no lock."""
-        path = self.path / ".lock"
-        if not path.exists():
-            return False
-        try:
-            with FileLock(path, timeout=0, is_singleton=False):
-                return False
-        except Timeout:
-            return True
-        except OSError:  # a read-only copy of a run: nobody trains there
-            return False
+        return is_held(self.path / ".lock")
 
     @contextmanager
     def results_lock(self) -> Iterator[None]:
         """Hold the tables of results while they are read and written again."""
-        with FileLock(self.path / ".results.lock"):
+        with held(self.path / ".results.lock", wait=True):
+            for file in (self.evaluations, self.per_image, self.active_units, self.removal):
+                remove_leftovers(file)
             yield
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the resolved configuration."""
-        write_atomically(self.config, OmegaConf.to_yaml(OmegaConf.create(dict(config))).encode())
+        write_config(self.config, config)
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Write where and with what the run is trained."""
-        write_atomically(self.environment, (json.dumps(environment, indent=2) + "\n").encode())
+        write_environment(self.environment, environment)
 
     def write_metrics(self, rows: Sequence[Metrics]) -> None:
         """Write metrics.csv anew, so that it holds the passes of the checkpoint and no other."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("pass", *Metrics._fields[1:]))
-        writer.writerows(cells(row) for row in rows)
-        write_atomically(self.metrics, text.getvalue().encode())
+        header = ",".join([*METRICS, CHECK]) + "\n"
+        write_atomically(self.metrics, (header + lines_of(METRICS, [*map(cells, rows)])).encode())
 
     def append_metrics(self, row: Metrics) -> None:
         """Add one finished pass to metrics.csv."""
-        with self.metrics.open("a", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow(cells(row))
+        with naming(self.metrics), self.metrics.open("a", newline="") as file:
+            file.write(lines_of(METRICS, [cells(row)]))
 
     def read_evaluations(self) -> pd.DataFrame:
-        """Return the rows of eval.csv, none if there is no such file."""
-        if not self.evaluations.exists():
+        """Return the rows of eval.csv, none if there is no such file.
+
+        Raises:
+            ResultsError: It is damaged.
+        """
+        table = self.read_table(self.evaluations)
+        if table is None:
             return pd.DataFrame(columns=KEY)
-        lines = self.evaluations.read_text().splitlines(keepends=True)
-        fields = {len(row) for row in csv.reader(lines)}
-        if len(fields) != 1 or not lines[-1].endswith("\n"):
-            raise ResultsError(f"{self.evaluations} is damaged: move it away and evaluate again")
-        return with_later_columns(pd.read_csv(self.evaluations))
+        missing = [name for name in COLUMNS if name not in table]
+        if missing:
+            raise self.damaged(self.evaluations, f"no column '{missing[0]}'")
+        return with_later_columns(table)
+
+    def read_table(self, path: Path) -> pd.DataFrame | None:
+        """Return a table of this folder, None if there is no such file.
+
+        Raises:
+            ResultsError: It is damaged.
+        """
+        if not path.exists():
+            return None
+        try:
+            found = parsed(path.read_bytes())
+        except (OSError, ValueError, csv.Error) as error:
+            raise self.damaged(path, getattr(error, "strerror", None) or error) from None
+        if found.fault:
+            raise self.damaged(path, found.fault)
+        return found.table
+
+    def damaged(self, path: Path, fault: object) -> ResultsError:
+        """Return the error for a file of results that is damaged."""
+        why = " ".join(str(fault).split())
+        return ResultsError(f"{path} is damaged ({why}): move it away and evaluate again")
 
     def read_per_image(self) -> dict[str, NDArray[np.float64]]:
-        """Return the arrays of per_image.npz by name, none if there is no such file."""
+        """Return the arrays of per_image.npz by name, none if there is no such file.
+
+        Raises:
+            ResultsError: It is damaged.
+        """
         if not self.per_image.exists():
             return {}
         try:
-            with np.load(self.per_image, allow_pickle=False) as stored:
-                return dict(stored)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-            raise ResultsError(
-                f"{self.per_image} is damaged: move it and eval.csv away and evaluate again"
-            ) from None
+            return read_arrays(self.per_image)
+        except (OSError, ValueError) as error:
+            raise self.damaged(self.per_image, error) from None
 
     def add_evaluation(
         self, rows: Sequence[Mapping[str, Any]], per_image: Mapping[str, NDArray[np.float64]]
@@ -128,91 +144,72 @@ class RunFolder:
         """Add rows to eval.csv and arrays to per_image.npz; equal keys are replaced."""
         with self.results_lock():
             write_arrays(self.per_image, {**self.read_per_image(), **per_image})
-            known = self.read_evaluations()
             new = pd.DataFrame(rows)
+            known = without_stale(self.read_evaluations(), new)
             table = new if known.empty else pd.concat([known, new])
             table = table.drop_duplicates(KEY, keep="last")
-            write_table(self.evaluations, table)
+            self.write_table(self.evaluations, table)
 
-    def write_active_units(self, table: pd.DataFrame) -> None:
-        """Write the variances of all latent units."""
+    def write_table(self, path: Path, table: pd.DataFrame) -> None:
+        """Replace a table of this folder."""
+        write_atomically(path, text_of(table).encode())
+
+    def write_active_units(self, table: pd.DataFrame, *, name: str = "") -> None:
+        """Write the variances of all latent units; `name` tells those apart that are no record."""
         with self.results_lock():
-            write_table(self.active_units, table)
+            self.write_table(self.path / f"active_units{name}.csv", table)
 
-    def write_removal(self, row: Mapping[str, Any]) -> None:
+    def write_removal(self, row: Mapping[str, Any], *, name: str = "") -> None:
         """Write the test NLL with and without the inactive units."""
         with self.results_lock():
-            write_table(self.removal, pd.DataFrame([row]))
+            self.write_table(self.path / f"removal{name}.csv", pd.DataFrame([row]))
+
+    def recorded(self, path: Path, *, parameters: str, steps: int) -> pd.DataFrame | None:
+        """Return a table if it is whole and of a model with these parameters.
+
+        Args:
+            path: Of active units or of what their removal came to.
+            parameters: Their digest.
+            steps: Of training, which tell where an earlier version wrote no digest.
+        """
+        try:
+            table = self.read_table(path)
+        except ResultsError:  # counted anew, which replaces it
+            return None
+        if table is None or table.empty:
+            return None
+        name, own = ("parameters", parameters) if "parameters" in table else ("steps", steps)
+        return table if name in table and set(table[name]) == {own} else None
 
     def write_gradients(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write what the gradients of each estimator came to."""
-        write_table(self.gradients, pd.DataFrame(rows))
+        self.write_table(self.gradients, pd.DataFrame(rows))
 
-    def write_pictures(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write the arrays that plots of the model are drawn from."""
-        write_arrays(self.pictures, arrays)
+    def write_pictures(self, arrays: Mapping[str, NDArray[Any]], *, parameters: str) -> None:
+        """Write the arrays that plots of the model are drawn from, with its parameters' digest."""
+        write_arrays(self.pictures, {**arrays, "parameters": np.array(parameters)})
+
+    def has_pictures(self, parameters: str) -> bool:
+        """Whether there are whole pictures of a model with these parameters."""
+        try:
+            found = read_arrays(self.pictures)
+        except (OSError, ValueError):
+            return False
+        return str(found.get("parameters", parameters)) == parameters
 
 
-class UnsavedResults(RunFolder):
-    """Stands for the run folder of a checkpoint outside of one: nothing is written.
-
-    The estimates of single images are kept for whoever asks again while the command runs.
-    """
-
-    saved = False
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.arrays: dict[str, NDArray[np.float64]] = {}
-
-    def file(self, name: str) -> Path:
-        """Raise UsageError: there is no such place."""
-        raise UsageError(
-            f"the checkpoint {self.path.name} is outside a run folder: name a file with --output"
-        )
-
-    def read_evaluations(self) -> pd.DataFrame:
-        """Return no rows."""
-        return pd.DataFrame(columns=KEY)
-
-    def read_per_image(self) -> dict[str, NDArray[np.float64]]:
-        """Return what was added."""
-        return self.arrays
-
-    def add_evaluation(
-        self, rows: Sequence[Mapping[str, Any]], per_image: Mapping[str, NDArray[np.float64]]
-    ) -> None:
-        """Keep the arrays."""
-        self.arrays.update(per_image)
-
-    def write_active_units(self, table: pd.DataFrame) -> None:
-        """Write nothing."""
-
-    def write_removal(self, row: Mapping[str, Any]) -> None:
-        """Write nothing."""
-
-    def write_gradients(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write nothing."""
+def without_stale(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Return stored rows without those that a model of the same run cannot have had."""
+    if known.empty or not {"parameters", "identity"} <= {*new}:
+        return known
+    own = {name: [str(new[name].iloc[-1]), ""] for name in ("identity", "parameters")}
+    same = ~known["steps"].isin(new["steps"]) | known["parameters"].isin(own["parameters"])
+    return known[same & known.get("identity", same.map(lambda _: "")).isin(own["identity"])]
 
 
 def cells(row: Metrics) -> list[str]:
     """Return a pass as text: exact floats, an empty cell where nothing was measured."""
     return ["" if value != value else repr(value) for value in row]
-
-
-def run_folder_of(path: str | Path) -> tuple[RunFolder, Path]:
-    """Return the run folder and the checkpoint file that `path`, either of them, stands for.
-
-    A file outside a run folder (one without a config.yaml), such as an exported model, has none:
-    what is found out about it is written nowhere unless a place is named.
-    """
-    path = Path(path)
-    if path.is_dir():
-        folder = RunFolder(path)
-        return folder, folder.checkpoint
-    folder = RunFolder(path.parent)
-    outside = path.exists() and not folder.config.exists()
-    return (UnsavedResults(path) if outside else folder), path
 
 
 def run_name(*, dataset: str, arch: str, objective: str, k: int, seed: int, identity: str) -> str:

@@ -1,9 +1,11 @@
 """What a run says while it trains: its log file, and what to do when it ends early."""
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from iwae_cli.core.atomic_write import naming
 from iwae_cli.core.errors import IwaeError, NonFiniteError, Stopped
 from iwae_cli.core.progress import clock
 from iwae_cli.runs.folder import RunFolder
@@ -38,10 +40,21 @@ def hints(folder: RunFolder) -> Iterator[None]:
         raise NonFiniteError(f"{error}{kept}; a lower optimizer.learning_rate may help") from None
 
 
+class LogFile(logging.FileHandler):
+    """A log file that training does not depend on: where it cannot be written, it says so once."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
+        """Write no more."""
+        if self in log.handlers:
+            log.removeHandler(self)
+            log.warning("warning: %s cannot be written any more", self.baseFilename)
+
+
 @contextmanager
 def log_file(folder: RunFolder) -> Iterator[None]:
     """Copy the log, progress included, to the run's train.log, and the error that ends it."""
-    handler = logging.FileHandler(folder.log)
+    with naming(folder.log):
+        handler = LogFile(folder.log)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = log.level
     log.addHandler(handler)
@@ -55,4 +68,5 @@ def log_file(folder: RunFolder) -> Iterator[None]:
     finally:
         log.setLevel(level)
         log.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):  # what is left in a buffer of a full drive
+            handler.close()

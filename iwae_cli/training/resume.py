@@ -5,8 +5,9 @@ import logging
 from iwae_cli.core.config import require
 from iwae_cli.core.errors import CheckpointError
 from iwae_cli.core.seeding import set_generator
-from iwae_cli.runs.checkpoint import Checkpoint, TrainedOn, TrainingState
+from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.runs.provenance import numerics
+from iwae_cli.runs.training_state import TrainedOn, TrainingState
 from iwae_cli.training.optimizers.state import check_state
 from iwae_cli.training.resolve import ResolvedRun
 from iwae_cli.training.trainer import Trainer

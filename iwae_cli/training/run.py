@@ -23,7 +23,8 @@ from iwae_cli.evaluation.evaluate import evaluate
 from iwae_cli.evaluation.visualisation import write_pictures
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.runs.checkpoint import Checkpoint
+from iwae_cli.runs.checkpoint import Checkpoint, digest_of
+from iwae_cli.runs.config_yaml import config_digest
 from iwae_cli.runs.log import hints, log_file, say_if_long
 from iwae_cli.runs.metrics import Metrics
 from iwae_cli.runs.provenance import describe_environment
@@ -127,6 +128,7 @@ def train_locked(trainer: Trainer, run: ResolvedRun) -> None:
     run.folder.write_config(run.plain)
     environment = describe_environment(run.dataset, run.device)
     environment |= {"identity": run.identity, "total_passes": trainer.recipe.total_passes}
+    environment["config"] = config_digest(run.plain)
     run.folder.write_environment(environment)
     run.folder.write_metrics(trainer.metrics)
     memory = enough_memory(advice(run.settings.k, trainer.batch_size))
@@ -138,6 +140,9 @@ def train_locked(trainer: Trainer, run: ResolvedRun) -> None:
             validate_passes=run.settings.validate_passes,
             on_forecast=lambda seconds: say_if_long(seconds, run.components.recipe.name),
         )
+    # what results of this run are held to
+    environment["parameters"] = digest_of(trainer.model.state_dict())
+    run.folder.write_environment(environment)
 
 
 def keep_pass(run: ResolvedRun, told: Sequence[Tracker], row: Metrics) -> None:
@@ -212,8 +217,14 @@ def follow_up(run: ResolvedRun) -> None:
     then = run.settings.then
     if then.eval:
         evaluate(run.folder.path, k=then.eval, device=run.settings.device)
-    check = then.check_active_units and not run.folder.removal.exists()
-    if then.active_units and (check or not run.folder.active_units.exists()):
+    stored = Checkpoint.read(run.folder.checkpoint)
+
+    def missing(path: Path) -> bool:
+        digest, steps = stored.parameters_digest, stored.training.steps
+        return run.folder.recorded(path, parameters=digest, steps=steps) is None
+
+    check = then.check_active_units and missing(run.folder.removal)
+    if then.active_units and (check or missing(run.folder.active_units)):
         active_units(run.folder.path, check=check, device=run.settings.device)
-    if then.pictures and not run.folder.pictures.exists():
+    if then.pictures and not run.folder.has_pictures(stored.parameters_digest):
         write_pictures(run.folder.path, device=run.settings.device)

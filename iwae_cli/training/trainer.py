@@ -14,8 +14,8 @@ from iwae_cli.core.seeding import derived_seed, set_generator
 from iwae_cli.core.signals import StopSignals
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.base import Objective
-from iwae_cli.runs.checkpoint import TrainingState
 from iwae_cli.runs.metrics import Metrics
+from iwae_cli.runs.training_state import TrainingState
 from iwae_cli.training.cuda_graph import update_of
 from iwae_cli.training.recipes.base import Recipe
 from iwae_cli.training.step import Update, set_learning_rate

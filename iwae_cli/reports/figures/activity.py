@@ -57,7 +57,7 @@ def activity_histogram(table: pd.DataFrame, style: Style = PAGE) -> Figure:
 
 def write_activity_histogram(csv: Path) -> Path:
     """Draw the histogram of an active_units.csv into the run's `plots` and return its path."""
-    path = csv.parent / "plots" / "active_units.png"
+    path = csv.parent / "plots" / f"{csv.stem}.png"
     with PAGE.applied():
         save_png(activity_histogram(pd.read_csv(csv)), path)
     return path
