@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,8 +52,11 @@ class Ray(Engine):
         if ray.is_initialized():
             return
         try:
+            host, colon, port = self.address.rpartition(":")
+            if colon and port.isdecimal():  # Ray itself tries for minutes where nobody listens
+                socket.create_connection((host.rpartition("/")[2], int(port)), timeout=10).close()
             ray.init(self.address, namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise EngineAway(
                 f"no Ray cluster answers at launcher.address={self.address} "
                 f"({str(error).splitlines()[0]}); start one with 'ray start --head'"
@@ -71,7 +75,7 @@ class Ray(Engine):
             "num_gpus": 1 / self.runs_per_gpu if self.runs_per_gpu else 0,
             "max_retries": self.retries,
             "retry_exceptions": [Preempted],
-            "runtime_env": {"env_vars": environment},
+            "runtime_env": {"env_vars": {"OMP_NUM_THREADS": str(self.cpus_per_run), **environment}},
         }
         if self.mem_gb:
             options["memory"] = int(self.mem_gb * 2**30)
