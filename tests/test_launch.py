@@ -203,7 +203,7 @@ def test_a_run_and_a_sweep_leave_only_their_own_folders(tmp_path: Path) -> None:
 
     done = iwae(tmp_path, "train", "-m", *TINY, "objective=iwae,vae")
     assert done.returncode == 0, done.stderr
-    assert "1 of 2 were finished before" in done.stdout
+    assert "1 of 2 was finished before" in done.stdout
     assert done.stdout.splitlines()[-1] == "Next: iwae report"
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
     runs: list[Any] = [path for path in (tmp_path / "outputs" / "runs").iterdir() if path.is_dir()]

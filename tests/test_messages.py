@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import ROOT, settings
 
 from iwae_cli.cli.launch import plan
 from iwae_cli.cli.main import main
+from iwae_cli.core.progress import counted
 from iwae_cli.training import run as training
 
 # What is typed, and what the line names. Exit code 2 and nothing on stdout, nothing trained.
@@ -472,3 +474,59 @@ def test_a_number_for_a_text_in_own_yaml_is_refused(mine: Path) -> None:
     (mine / "experiment" / "x.yaml").write_text("outputs: 2024_11_03\n")
     parts = ["outputs must be a text", "20241103", "quote it"]
     assert_named(typed(f"train --config-dir {mine} experiment=x"), parts, code=2)
+
+
+def tiny(*more: str) -> str:
+    shape = "'arch.latents=[2]' 'arch.hidden=[[4]]' k=2 threads=1 then.pictures=false"
+    return " ".join(["train dataset=digits optimizer=fast optimizer.passes=1", shape, *more])
+
+
+def test_a_finished_run_says_that_there_is_nothing_to_train(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "already finished" not in typed(tiny()).stdout
+    assert "already finished; nothing to train" in typed(tiny()).stdout
+    assert "1 run, 1 finished; 0:00 left on this machine; " in typed(tiny("--dry-run")).stdout
+    both = typed(tiny("--dry-run -m seed=0,1")).stdout
+    assert "2 runs, 1 finished; " in both
+    assert "one after another" in both
+
+
+def test_a_second_stage_says_that_it_trains_a_parent_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stages = "second_stage=iwae_after_vae init_from.optimizer.name=fast"
+    said = typed(tiny(stages, "+init_from.optimizer.passes=1")).stderr
+    lines = said.splitlines()
+    assert lines[0].startswith("first the run that this one starts from: outputs/runs/digits-")
+    assert "-vae-k1-" in lines[0]
+    assert sum(line.startswith("training ") for line in lines) == 2
+
+
+def test_data_says_where_its_files_lie(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", train=np.eye(9), test=np.eye(9))
+    monkeypatch.chdir(tmp_path)
+    told = typed("data arrays train=mine.npz --json")
+    assert json.loads(told.stdout)["files"] == [
+        {"file": "mine.npz", "path": str(tmp_path / "mine.npz")}
+    ]
+    assert f"file  {tmp_path / 'mine.npz'}" in typed("data arrays train=mine.npz").stdout
+    assert json.loads(typed("data digits --json").stdout)["files"] == []
+
+
+def test_active_units_of_the_first_images_alone(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(folder)
+    (row,) = json.loads(typed(f"active-units --limit 30 --json --output {tmp_path}").stdout)
+    assert row["images"] == 30
+    assert_named(typed("active-units --limit 0"), ["--limit", "x>=1"], code=2)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs"), (1000, "1,000 runs")]
+)
+def test_things_are_counted_in_words(number: int, said: str) -> None:
+    assert counted(number, "run") == said

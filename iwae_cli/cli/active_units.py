@@ -27,6 +27,7 @@ from iwae_cli.cli.output import print_fields, print_json
     default=100,
     help="Draws per image for the layers above the first.",
 )
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many images.")
 @click.option("--check", is_flag=True, help="Also the NLL without the inactive units.")
 @results
 @seed

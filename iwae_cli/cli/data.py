@@ -24,7 +24,8 @@ def data(name: str | None, options: tuple[str, ...], as_json: bool) -> None:
     r"""Fetch, verify and describe a data set.
 
     Without a name, all are listed. Files are looked for in IWAE_DATA_DIR, then in the
-    cache folder, and what is missing is downloaded.
+    cache folder, and what is missing is downloaded: 11 MB for mnist, 110 MB for
+    mnist_fixed, 10 MB for omniglot; digits are inside scikit-learn.
 
     \b
     Examples:
@@ -42,12 +43,16 @@ def data(name: str | None, options: tuple[str, ...], as_json: bool) -> None:
     if bad := [option for option in options if "=" not in option]:
         raise UsageError(f"cannot read '{bad[0]}': options are written key=value")
     values = {key: as_typed(text) for key, _, text in (word.partition("=") for word in options)}
-    described = registry.describe(registry.find({"name": name, **values}).load())
+    source = registry.find({"name": name, **values})
+    described = {**registry.describe(source.load()), "files": registry.files_of(source)}
     if as_json:
         print_json(described)
         return
     splits = described.pop("splits")
+    files = described.pop("files")
     print_fields(described)
+    for file in files:
+        click.echo(f"file  {file['path']}")
     print_table([{"split": key} | row for key, row in splits.items()], DESCRIBED)
 
 

@@ -23,7 +23,7 @@ from iwae_cli.cli.launchers.jobs import Point, jobs_of
 from iwae_cli.cli.launchers.outcome import Launched, outcome
 from iwae_cli.core.config import parse
 from iwae_cli.core.errors import ConfigError, IwaeError, Stopped, UsageError
-from iwae_cli.core.progress import Counter
+from iwae_cli.core.progress import Counter, counted
 from iwae_cli.core.signals import StopSignals
 from iwae_cli.data import registry
 from iwae_cli.runs.sweep_folder import Job, SweepFolder, sweep_name
@@ -157,7 +157,7 @@ def launch(todo: Plan, *, detach: bool = False) -> Launched:
     folder = Path(todo.points[0].config.outputs) / "sweeps" / sweep_name(jobs)
     sweep = SweepFolder(folder.absolute())
     with sweep.lock():
-        log.info("sweep of %d runs: %s", len(todo.points), folder)
+        log.info("sweep of %s: %s", counted(len(todo.points), "run"), folder)
         refuse_second_engine(sweep, todo.launcher["name"])
         sweep.write(jobs, todo.launcher)
         if isinstance(launcher, Engine):

@@ -91,16 +91,25 @@ def train(
     elif results:
         print_trained(results, sweep=done.sweep)
     if done.failures:
+        from iwae_cli.core.progress import counted
+
         total = len(done.failures) + len(done.results)
         lines = "; ".join(done.failures)
-        raise SweepError(f"{len(done.failures)} of {total} runs of the sweep failed: {lines}")
+        of = f"{len(done.failures)} of {counted(total, 'run')}"
+        raise SweepError(f"{of} of the sweep failed: {lines}")
 
 
 def print_trained(results: Sequence[Row], *, sweep: bool) -> None:
     """Print what training came to, and the command to type next."""
     print_table(results, TRAINED)
-    if finished := sum(bool(result.get("already_finished")) for result in results):
-        click.echo(f"{finished} of {len(results)} were finished before: nothing was trained there")
+    finished = sum(bool(result.get("already_finished")) for result in results)
+    if finished == len(results):
+        click.echo("already finished; nothing to train")
+    elif finished:
+        verb = "was" if finished == 1 else "were"
+        click.echo(
+            f"{finished} of {len(results)} {verb} finished before: nothing was trained there"
+        )
     folder = Path(str(results[-1]["folder"]))
     outputs = "" if folder.parts[0] == "outputs" else str(folder.parents[1])
     command = f"iwae report {outputs}" if sweep else f"iwae eval {shlex.quote(str(folder))}"
@@ -109,7 +118,7 @@ def print_trained(results: Sequence[Row], *, sweep: bool) -> None:
 
 def print_forecasts(forecasts: Sequence["Forecast"], *, as_json: bool) -> None:
     """Print what a dry run found, and the sums."""
-    from iwae_cli.core.progress import clock
+    from iwae_cli.core.progress import clock, counted
 
     rows: list[Row] = [asdict(one) for one in forecasts]
     if as_json:
@@ -123,6 +132,6 @@ def print_forecasts(forecasts: Sequence["Forecast"], *, as_json: bool) -> None:
     left = clock(sum(one.seconds for one in forecasts))
     megabytes = sum(one.bytes for one in forecasts) / 1e6
     click.echo(
-        f"{len(rows)} runs, {finished} finished; {left} left on this machine, one after another; "
-        f"{megabytes:.0f} MB"
+        f"{counted(len(rows), 'run')}, {finished} finished; {left} left on this machine"
+        f"{', one after another' if len(rows) > 1 else ''}; {megabytes:.0f} MB"
     )

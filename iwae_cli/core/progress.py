@@ -24,6 +24,11 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words: `1 run`, `2 runs`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 class Counter:
     """Counts work whose size is not known, with a log line every ten seconds.
 
@@ -90,7 +95,7 @@ class ProgressReport:
         if sys.stderr.isatty():
             self.bar = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
+                BarColumn(bar_width=24, complete_style="cyan", finished_style="cyan"),
                 TextColumn("{task.fields[text]}"),
                 console=Console(stderr=True),
                 auto_refresh=False,

@@ -46,12 +46,20 @@ class File:
         folder: The subfolder of IWAE_DATA_DIR where it may lie, beside IWAE_DATA_DIR itself.
         digests: Accepted digests of the uncompressed content, as `sha256:...` or `git:...`.
         urls: Public mirrors, the first tried first.
+        megabytes: Of a download, about.
     """
 
     name: str
     folder: str
     digests: tuple[str, ...]
     urls: tuple[str, ...]
+    megabytes: float = 0.0
+
+
+def place_of(file: File) -> Path | None:
+    """Return where `file` lies on this machine, None where it would have to be downloaded."""
+    found = (path for path in (*_own_paths(file), *_cached_paths(file)) if path.is_file())
+    return next(found, None)
 
 
 @dataclass(frozen=True)
@@ -193,7 +201,8 @@ def _looked_for(file: File) -> str:
 
 def _fetch(file: File, url: str) -> Content:
     """Download `url` and return its content, in the cache under its name only once verified."""
-    log.info("downloading %s", url)
+    size = f" ({file.megabytes:.1f} MB)" if file.megabytes else ""
+    log.info("downloading %s%s to %s", url, size, cache_folder())
     progress = DownloadProgress(file.name)
     download = pooch.HTTPDownloader(progressbar=progress, chunk_size=2**16, timeout=TIMEOUT_SECONDS)
     with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="download-") as scratch:

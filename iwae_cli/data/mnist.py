@@ -1,6 +1,7 @@
 """MNIST in grey values: LeCun, Cortes and Burges's idx files, binarised anew at every use."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,20 @@ HEADER_BYTES = 16
 IMAGES_OF_BYTES = 2051  # an idx file of unsigned bytes in three dimensions
 
 
-def _file(name: str, sha256: str) -> download.File:
+def _file(name: str, sha256: str, megabytes: float) -> download.File:
     urls = tuple(f"{mirror}{name}.gz" for mirror in MIRRORS)
-    return download.File(name, "MNIST/raw", (f"sha256:{sha256}",), urls)
+    return download.File(name, "MNIST/raw", (f"sha256:{sha256}",), urls, megabytes)
 
 
 TRAIN = _file(
-    "train-images-idx3-ubyte", "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
+    "train-images-idx3-ubyte",
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    9.7,
 )
 TEST = _file(
-    "t10k-images-idx3-ubyte", "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+    "t10k-images-idx3-ubyte",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    1.6,
 )
 
 
@@ -37,6 +42,7 @@ class Mnist:
 
     name: str = "mnist"
     valid: int = 400
+    files: ClassVar[tuple[download.File, ...]] = (TRAIN, TEST)
 
     def __post_init__(self) -> None:
         require(0 <= self.valid < 60_000, f"valid must be in [0, 60000), got {self.valid}")

@@ -1,6 +1,7 @@
 """MNIST binarised once: Larochelle and Murray's (2011) text files of zeros and ones."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +15,15 @@ MIRROR = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
 PIXELS = 28 * 28
 
 
-def _file(split: str, sha256: str) -> download.File:
+def _file(split: str, sha256: str, megabytes: float) -> download.File:
     name = f"binarized_mnist_{split}.amat"
-    return download.File(name, "BinaryMNIST", (f"sha256:{sha256}",), (MIRROR + name,))
+    digests = (f"sha256:{sha256}",)
+    return download.File(name, "BinaryMNIST", digests, (MIRROR + name,), megabytes)
 
 
-TRAIN = _file("train", "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d")
-VALID = _file("valid", "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2")
-TEST = _file("test", "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c")
+TRAIN = _file("train", "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d", 78.4)
+VALID = _file("valid", "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2", 15.7)
+TEST = _file("test", "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c", 15.7)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class MnistFixed:
 
     name: str = "mnist_fixed"
     valid: int = 10_000
+    files: ClassVar[tuple[download.File, ...]] = (TRAIN, VALID, TEST)
 
     def __post_init__(self) -> None:
         require(0 <= self.valid < 60_000, f"valid must be in [0, 60000), got {self.valid}")

@@ -3,6 +3,7 @@
 import io
 import logging
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ FILE = download.File(
     "OMNIGLOT",
     tuple(LABELS),
     ("https://github.com/yburda/iwae/raw/master/datasets/OMNIGLOT/chardata.mat",),
+    10.1,
 )
 SIDE = 28
 
@@ -34,6 +36,7 @@ class Omniglot:
 
     name: str = "omniglot"
     valid: int = 1345
+    files: ClassVar[tuple[download.File, ...]] = (FILE,)
 
     def __post_init__(self) -> None:
         require(0 <= self.valid < 24_345, f"valid must be in [0, 24345), got {self.valid}")

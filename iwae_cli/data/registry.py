@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from iwae_cli.core.config import build, unknown
@@ -9,6 +10,7 @@ from iwae_cli.core.errors import ConfigError
 from iwae_cli.data.arrays import Arrays
 from iwae_cli.data.dataset import SPLITS, Dataset, Source
 from iwae_cli.data.digits import Digits
+from iwae_cli.data.download import File, place_of
 from iwae_cli.data.mnist import Mnist
 from iwae_cli.data.mnist_fixed import MnistFixed
 from iwae_cli.data.omniglot import Omniglot
@@ -47,6 +49,23 @@ def find(values: Mapping[str, Any]) -> Source:
 def loaded(source: Source) -> Dataset:
     """Return a source's data set; what reads it again in this process shares it."""
     return source.load()
+
+
+def files_of(source: Source) -> list[dict[str, str | None]]:
+    """Return where the files of a source lie, in plain types; `path` is None for what is missing.
+
+    A data set inside a package has none.
+    """
+    own = [getattr(source, key, None) for key in ("train", "test", "valid")]
+    names = [Path(text) for text in own if isinstance(text, str)]
+    published: tuple[File, ...] = getattr(source, "files", ())
+    found: list[dict[str, str | None]] = [
+        {"file": path.name, "path": str(path)} for path in names if path.exists()
+    ]
+    for file in published:
+        place = place_of(file)
+        found.append({"file": file.name, "path": str(place) if place else None})
+    return found
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:

@@ -130,13 +130,13 @@ def active_units(
     Args:
         path: A run folder or a checkpoint file.
         threshold: For A_u.
-        split: Images to take the variance over; all of them.
+        split: Images to take the variance over.
         definition: `paper`, or `original-code`: the first 500 training images, and layers above
             the first from one sample of the layer below, uncorrected.
         samples: Draws of the layers below with `paper`.
         check: Evaluate the test set with and without the inactive units too.
         k: Samples an image of that check.
-        limit: Test images of that check; None for all.
+        limit: The first so many images alone, of the check's test images too; None for all.
         seed: Of binarisation and noise.
         device: `auto`, `cpu`, `cuda` or `mps`.
         output: Where to make a folder of the run's name for the results, in place of its own.
@@ -154,7 +154,7 @@ def active_units(
     if definition == "original-code":
         split, images, samples = "train", run.images("train", ORIGINAL_IMAGES), 1
     else:
-        images = run.images(split)
+        images = run.images(split, limit)
     layers = unit_variances(run.model, images, samples=samples, seed=seed, dynamic=run.dynamic)
     table = pd.concat(
         pd.DataFrame({"layer": level, "unit": range(1, len(a) + 1), "variance": a.numpy()})

@@ -8,6 +8,7 @@ from statistics import mean
 import torch
 
 from iwae_cli.core.config import Config
+from iwae_cli.core.progress import Counter
 from iwae_cli.core.runtime import default_threads
 from iwae_cli.evaluation.active_units import CHECK_K
 from iwae_cli.evaluation.likelihood import log_likelihoods
@@ -44,7 +45,9 @@ def forecasts(configs: Iterable[Config]) -> list[Forecast]:
         configs: Checked configs.
     """
     forecaster, found = Forecaster(), dict[str, Forecast]()
+    counter = Counter("runs forecast")
     for settings in configs:
+        counter.count()
         torch.set_num_threads(settings.threads or default_threads())
         for run in prepare(settings).chain():
             if run.identity not in found:

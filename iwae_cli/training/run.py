@@ -87,6 +87,8 @@ def run(settings: Config, *, wait: bool = False) -> RunResult:
 def train(run: ResolvedRun, *, wait: bool) -> RunResult:
     """Train a run to its end, after its parent, from its checkpoint if there is one."""
     if run.parent:
+        if not run.parent.folder.checkpoint.exists():
+            log.info("first the run that this one starts from: %s", run.parent.folder.path)
         train(run.parent, wait=True)
     start = time.monotonic()
     trainer = new_trainer(run)

@@ -198,8 +198,10 @@ class Trainer:
                 if signals.received is not None:
                     save()
                     name = signal.Signals(signals.received).name
+                    by = "Ctrl-C" if name == "SIGINT" else name
+                    passes = f"pass {self.pass_index + 1} of {self.recipe.total_passes}"
                     raise Stopped(
-                        f"stopped by {name} after step {self.steps}, all saved",
+                        f"{passes}: stopped by {by} after step {self.steps}, all saved",
                         signal_number=signals.received,
                     )
                 if now - last_save >= checkpoint_seconds:
