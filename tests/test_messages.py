@@ -156,7 +156,7 @@ OTHERS = {
     "eval --k 1e3": ["'1e3' is not a list of whole numbers"],
     "eval --limit 0": ["--limit", "x>=1"],
     "eval --split dev": ["'train', 'valid', 'test'"],
-    "eval --estimator foo": ["known: L_k, jvi, vr"],
+    "eval --estimator foo": ["unknown estimator 'foo'", "jvi, vr"],
     "eval --estimator l_k": ["did you mean 'L_k'?"],
     "eval --estimator jvi,vr": ["one estimator at a time"],
     "eval --estimator jvi,1": ["key=value"],
