@@ -1,18 +1,16 @@
 """A model with exact log p(x): x = W h + b + sigma e, with h and e standard normal."""
 
 import math
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from iwae_cli.core.config import Arch
+from iwae_cli.models.conditional import ConditionalLayer
 from iwae_cli.models.distributions import Gaussian, log_standard_normal
-from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.hierarchical import ImportanceSample
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.models.kernels import Pulled
-from iwae_cli.models.layers import GaussianLayer, Tape
+from iwae_cli.models.layers import GaussianLayer
 
 PIXELS, LATENTS, SIGMA = 6, 3, 0.8
 
@@ -67,46 +65,16 @@ class LinearGaussian(nn.Module):
         return (h @ self.W.T + self.b + SIGMA * e).detach()
 
 
-class LinearGenerative(GaussianLayer):
-    """p(x | h) = N(W h + b, SIGMA^2 I) behind the interface of `BernoulliLayer`."""
-
-    def log_density(self, x: Tensor, h: Tensor, tape: Tape | None = None) -> Tensor:
-        own: Tape = []
-        found: Tensor = self(h, own).log_density(x)
-        if tape is not None:
-            tape.append((x, *own))
-        return found
-
-    def pull_log_density(self, trace: Any, a: Tensor, b: Tensor | None) -> Pulled:
-        x, own = trace
-        return self.pull_slopes(own, own.gaussian.slopes(x), a, b)
-
-    def fisher_samples(self, trace: Any, generator: torch.Generator) -> list[FisherSample]:
-        return super().fisher_samples(trace[1], generator)
-
-
-class LinearTrace(NamedTuple):
-    x: Tensor
-    gaussian: Gaussian
-
-
-class LinearRecognition(nn.Module):
-    """q(h | x) = N(A x + c, diag(exp(s))^2) behind the interface of `GaussianLayer`."""
+class LinearRecognition(ConditionalLayer[Gaussian]):
+    """q(h | x) = N(A x + c, diag(exp(s))^2), its derivatives by autograd."""
 
     def __init__(self, A: Tensor, c: Tensor, s: Tensor) -> None:
         super().__init__()
         self.A, self.c, self.s = nn.Parameter(A), nn.Parameter(c), nn.Parameter(s)
 
-    def forward(self, x: Tensor, tape: Tape | None = None) -> Gaussian:
-        mean = x @ self.A.T + self.c
-        gaussian = Gaussian(mean, self.s.expand_as(mean))
-        if tape is not None:
-            tape.append(LinearTrace(x, gaussian))
-        return gaussian
-
-    def pull(self, trace: LinearTrace, grad: Gaussian, *, of_inputs: bool) -> Pulled:
-        found = [grad.mean.T @ trace.x, grad.mean.sum(0), grad.log_std.sum(0)]
-        return Pulled(found, grad.mean @ self.A if of_inputs else grad.mean)
+    def forward(self, inputs: Tensor) -> Gaussian:
+        mean = inputs @ self.A.T + self.c
+        return Gaussian(mean, self.s.expand_as(mean))
 
 
 def linear_iwae(*, wider: float = 1.15, shift: float = 0.3) -> IWAE:
@@ -116,7 +84,7 @@ def linear_iwae(*, wider: float = 1.15, shift: float = 0.3) -> IWAE:
     precision = 1 + W.square().sum(0) / SIGMA**2
     A = W.T / SIGMA**2 / precision.unsqueeze(1)
     std = precision.rsqrt()
-    generative = LinearGenerative(LATENTS, [], PIXELS).double()
+    generative = GaussianLayer(LATENTS, [], PIXELS).double()
     with torch.no_grad():
         generative.mean.weight.copy_(W)
         generative.mean.bias.copy_(b)

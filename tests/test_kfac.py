@@ -14,7 +14,7 @@ from iwae_cli.core.config import Arch
 from iwae_cli.core.errors import NonFiniteError
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.models.layers import GaussianLayer, Tape
+from iwae_cli.models.layers import GaussianLayer
 from iwae_cli.models.likelihoods.bernoulli import BernoulliLayer
 from iwae_cli.objectives.iwae import Iwae
 from iwae_cli.training.optimizers import kronecker
@@ -94,10 +94,10 @@ def test_factors_of_a_linear_gaussian_layer_give_its_exact_fisher_block() -> Non
     """Both heads, at constant spread: E[J' J / std^2] and 2 E[J' J] with J = dh/d(W, b)."""
     layer = cast(GaussianLayer, drawn(GaussianLayer(4, [], 3).double()))
     layer.log_std.weight.data.zero_()
-    inputs, tape = normal(30, 4), Tape()
+    inputs = normal(30, 4)
     with torch.no_grad():
-        layer(inputs, tape)
-        mean, log_std = layer.fisher_samples(tape[0], torch.Generator())
+        cache = layer.forward_with_cache(inputs)[1]
+        mean, log_std = layer.fisher_samples(cache, torch.Generator())
     extended = torch.cat([inputs, torch.ones(30, 1, dtype=torch.float64)], dim=1)
     std = layer.log_std.bias.detach().exp()
     for sample, precision in ((mean, std**-2), (log_std, torch.full_like(std, 2.0))):
@@ -123,10 +123,10 @@ def assert_signals_are_derivatives(found: list[FisherSample], log_density: Tenso
 
 def test_signals_of_a_gaussian_layer_are_derivatives_at_labels_of_its_own() -> None:
     layer = cast(GaussianLayer, drawn(GaussianLayer(4, [6, 5], 3).double()))
-    inputs, tape = normal(30, 4), Tape()
+    inputs = normal(30, 4)
     with torch.no_grad():
-        q = layer(inputs, tape)
-        found = layer.fisher_samples(tape[0], seeded())
+        q, cache = layer.forward_with_cache(inputs)
+        found = layer.fisher_samples(cache, seeded())
     noise = torch.randn(30, 3, generator=seeded(), dtype=torch.float64)
     label = q.transform(noise)
     q = layer(inputs)
@@ -135,17 +135,18 @@ def test_signals_of_a_gaussian_layer_are_derivatives_at_labels_of_its_own() -> N
 
 def test_signals_of_a_bernoulli_layer_are_derivatives_at_labels_of_its_own() -> None:
     layer = cast(BernoulliLayer, drawn(BernoulliLayer(4, [6, 5], 9).double()))
-    h, x, tape = normal(1, 30, 4), binary_images(30, 9), Tape()
+    h, x = normal(1, 30, 4), binary_images(30, 9)
     with torch.no_grad():
-        layer.log_density(x, h, tape)
-        p = torch.sigmoid(layer(h))[0]
-        found = layer.fisher_samples(tape[0], seeded())
+        cache = layer.log_density(x, h, keep=True)[1]
+        assert cache is not None
+        p = layer(h).mean[0]
+        found = layer.fisher_samples(cache, seeded())
     uniform = torch.rand(30, 9, generator=seeded(), dtype=torch.float64)
     label = (uniform < p).double()
-    logits = layer(h)[0]
+    logits = layer(h).logits[0]
     assert_signals_are_derivatives(found, Bernoulli(logits=logits).log_prob(label))
     torch.testing.assert_close(found[-1].outputs, p * (1 - p))
-    torch.testing.assert_close(found[-1].inputs, tape[0].network.features)
+    torch.testing.assert_close(found[-1].inputs, cache.network.features)
 
 
 def new(model: IWAE, **options: Any) -> KFAC:

@@ -15,9 +15,9 @@ from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.kernels import (
     bernoulli_log_density,
-    pull_bernoulli_log_density,
-    pull_tanh_layers,
+    bernoulli_log_density_backward,
     tanh_layers,
+    tanh_layers_backward,
 )
 
 SEED = torch.Generator().manual_seed(3)
@@ -39,7 +39,7 @@ def test_weights_are_complete_log_densities_as_torch_distributions_gives_them(mo
         q = recognition(below)
         log_q += Normal(q.mean, q.log_std.exp()).log_prob(h).sum(-1)
         if level == 0:
-            log_p += Bernoulli(logits=generative(h)).log_prob(below).sum(-1)
+            log_p += Bernoulli(logits=generative(h).logits).log_prob(below).sum(-1)
         else:
             p = generative(h)
             log_p += Normal(p.mean, p.log_std.exp()).log_prob(below).sum(-1)
@@ -137,11 +137,11 @@ def test_bernoulli_log_density_and_its_gradient_are_exact(pixels: int) -> None:
     plain, _ = bernoulli_log_density(x, *shaped)
     torch.testing.assert_close(plain, expected)
     with torch.no_grad():
-        found, trace = bernoulli_log_density(x, *shaped, keep=True)
-        assert trace is not None
-        pulled = pull_bernoulli_log_density(trace, features, torch.ones(12, 1, dtype=x.dtype))
+        found, cache = bernoulli_log_density(x, *shaped, keep=True)
+        assert cache is not None
+        gradient = bernoulli_log_density_backward(cache, features, torch.ones(12, 1, dtype=x.dtype))
     torch.testing.assert_close(found, expected)
-    for ours, exact in zip((pulled.inputs, *pulled.parameters), gradients, strict=True):
+    for ours, exact in zip((gradient.inputs, *gradient.parameters), gradients, strict=True):
         torch.testing.assert_close(ours, exact)
 
 
@@ -175,11 +175,11 @@ def test_fast_bernoulli_kernel_is_the_plain_mathematics_gradients_included(
     gradients[1:] = torch.autograd.grad(-(log_p * descent.view(k, B).double()).sum(), exact[1:])
     with torch.no_grad():
         shaped = inputs[0].unflatten(0, rows), *inputs[1:]
-        found, trace = bernoulli_log_density(x.float(), *shaped, keep=True)
-        assert trace is not None
-        pulled = pull_bernoulli_log_density(trace, inputs[0], descent)
+        found, cache = bernoulli_log_density(x.float(), *shaped, keep=True)
+        assert cache is not None
+        gradient = bernoulli_log_density_backward(cache, inputs[0], descent)
     assert found.dtype == torch.float32
-    ours = [found, pulled.inputs, *pulled.parameters]
+    ours = [found, gradient.inputs, *gradient.parameters]
     assert_close_to_largest(ours, [log_p.detach(), *gradients], at)
 
 
@@ -201,9 +201,9 @@ def test_fast_tanh_layers_are_the_plain_mathematics_gradients_included(
     gradients = list(torch.autograd.grad(expected, exact, outer, retain_graph=True))
     gradients[:1] = torch.autograd.grad(expected, exact[:1], grad.double())
     with torch.no_grad():
-        trace = tanh_layers(inputs, parameters, dtype)
-        pulled = pull_tanh_layers(trace, grad, of_inputs=True, row_weights=weight)
-    ours = [trace.features, pulled.inputs, *pulled.parameters]
+        cache = tanh_layers(inputs, parameters, dtype)
+        gradient = tanh_layers_backward(cache, grad, of_inputs=True, row_weights=weight)
+    ours = [cache.features, gradient.inputs, *gradient.parameters]
     assert_close_to_largest(ours, [expected.detach(), *gradients], at)
 
 

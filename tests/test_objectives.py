@@ -111,11 +111,11 @@ def test_a_sample_without_weight_may_have_infinite_slopes(objective: Objective) 
     noise[1][0] = 30.0
     x = binary_images(B).float()
     with torch.no_grad():
-        passage = model.passage(x, noise)
-    slopes = passage.p[1].gaussian.slopes(passage.latents[0])
+        forward = model.forward_pass(x, noise)
+    slopes = forward.p[1].gaussian.slopes(forward.latents[0])
     assert bool(slopes.log_std[0].isinf().all())
-    assert bool((passage.log_w[0] == -math.inf).all())
-    assert bool(passage.log_w[1:].isfinite().all())
+    assert bool((forward.log_w[0] == -math.inf).all())
+    assert bool(forward.log_w[1:].isfinite().all())
     found = model.gradients(x, noise, objective)
     assert all(bool(gradient.isfinite().all()) for gradient in found.parameters)
 

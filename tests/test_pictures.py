@@ -38,7 +38,7 @@ def dataset(shape: tuple[int, int] | None, *, pixels: int = 6, test: int = 30) -
 
 def log_joint(model: IWAE, x: Tensor, h: Tensor) -> Tensor:
     """Return log p(x, h) by torch's own distributions."""
-    logits = model.generative[0](h)
+    logits = model.generative[0](h).logits
     log_p: Tensor = Bernoulli(logits=logits).log_prob(x).sum(-1)
     log_p = log_p + Normal(0.0, 1.0).log_prob(h).sum(-1)
     return log_p
@@ -99,7 +99,7 @@ def test_samples_pass_through_all_layers_and_end_as_means(model: IWAE) -> None:
     for level in range(len(noise) - 1, 0, -1):
         p = model.generative[level](h)
         h = p.mean + p.log_std.exp() * noise[level - 1]
-    expected = 1 / (1 + torch.exp(-model.generative[0](h)))
+    expected = 1 / (1 + torch.exp(-model.generative[0](h).logits))
     torch.testing.assert_close(model.generate(noise), expected)
 
 

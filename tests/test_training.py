@@ -10,7 +10,7 @@ from conftest import ARCHS
 
 from iwae_cli.core.errors import NonFiniteError
 from iwae_cli.data.binarisation import binarise
-from iwae_cli.models.backward import Passage
+from iwae_cli.models.backward import ForwardPass
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE, Gradients
 from iwae_cli.objectives.ciwae import Ciwae
@@ -178,13 +178,13 @@ def test_seeds_differ_and_a_seed_repeats() -> None:
 def test_fixed_binarisation_leaves_images_as_they_are() -> None:
     one = trainer(Paper(stages=1), dynamic=False)
     seen: list[torch.Tensor] = []
-    passage = one.model.passage
+    forward = one.model.forward_pass
 
-    def spy(x: torch.Tensor, noise: Sequence[torch.Tensor]) -> Passage:
+    def spy(x: torch.Tensor, noise: Sequence[torch.Tensor]) -> ForwardPass:
         seen.append(x)
-        return passage(x, noise)
+        return forward(x, noise)
 
-    one.model.passage = spy  # type: ignore[method-assign]
+    one.model.forward_pass = spy  # type: ignore[method-assign]
     run(one, validate_passes=0)
     assert torch.equal(torch.cat(seen), one.train[one.order])
 

@@ -1,14 +1,15 @@
 """The hierarchical model: its densities and samples of its latents."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from iwae_cli.core.config import Arch
+from iwae_cli.models.conditional import ConditionalLayer
 from iwae_cli.models.distributions import Gaussian, log_standard_normal
-from iwae_cli.models.layers import GaussianLayer, TanhNetwork, Tape
+from iwae_cli.models.layers import GaussianLayer, TanhNetwork
 from iwae_cli.models.likelihoods.bernoulli import BernoulliLayer
 
 
@@ -53,6 +54,16 @@ class HierarchicalModel(nn.Module):
             for level, (below, hidden, above) in enumerate(links)
         )
 
+    @property
+    def recognition_layers(self) -> list[ConditionalLayer[Gaussian]]:
+        """q(h_{l+1} | h_l), from the image upwards."""
+        return cast(list[ConditionalLayer[Gaussian]], list(self.recognition))
+
+    @property
+    def generative_layers(self) -> list[ConditionalLayer[Any]]:
+        """p(h_l | h_{l+1}), from the image upwards."""
+        return cast(list[ConditionalLayer[Any]], list(self.generative))
+
     def multiply_in(self, dtype: torch.dtype | None) -> Self:
         """Compute the networks' products of many rows in `dtype`, and return this model.
 
@@ -90,58 +101,56 @@ class HierarchicalModel(nn.Module):
 
     forward = importance_sample
 
-    def recognise(
-        self, x: Tensor, noise: Sequence[Tensor], tape: Tape | None = None
-    ) -> tuple[list[Tensor], Tensor]:
+    def recognise(self, x: Tensor, noise: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Return latents drawn from q(h | x), [k, B, H] a layer, and log q(h | x), nats, [k, B].
 
         Args:
             x: Binary images, [B, D].
             noise: Standard normal noise of each stochastic layer, [k, B, H].
-            tape: What each layer's `pull` will need is added to it, from the image upwards.
         """
-        return self.draw_latents(self.recognition[0](x, tape), noise, tape)
+        return self.draw_latents(self.recognition_layers[0](x), noise)
 
-    def draw_latents(
-        self, first: Gaussian, noise: Sequence[Tensor], tape: Tape | None = None
-    ) -> tuple[list[Tensor], Tensor]:
+    def draw_latents(self, first: Gaussian, noise: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Return what `recognise` does, given the first layer's q(h_1 | x).
 
         Args:
             first: Of [B, H], one for all samples of an image, or [k, B, H].
             noise: Standard normal noise of each stochastic layer, [k, B, H].
-            tape: What the `pull` of each further layer will need is added to it.
         """
-        q = first
-        latents = [q.transform(noise[0])]
-        log_q = q.log_density_at_noise(noise[0])
-        for layer, epsilon in zip(self.recognition[1:], noise[1:], strict=True):
-            q = layer(latents[-1], tape)
+        latents, log_q = [first.transform(noise[0])], first.log_density_at_noise(noise[0])
+        for layer, epsilon in zip(self.recognition_layers[1:], noise[1:], strict=True):
+            q = layer(latents[-1])
             latents.append(q.transform(epsilon))
             log_q = log_q + q.log_density_at_noise(epsilon)
         return latents, log_q
 
-    def log_p_x_and_h(
-        self, x: Tensor, latents: Sequence[Tensor], tape: Tape | None = None
-    ) -> Tensor:
+    def log_p_x_and_h(self, x: Tensor, latents: Sequence[Tensor]) -> Tensor:
         """Return log p(x, h), nats, [k, B].
 
         Args:
             x: Binary images, [B, D].
             latents: Of each stochastic layer, [k, B, H].
-            tape: What each layer's `pull` will need is added to it, from the image upwards.
         """
-        log_p_x_given_h = self.generative[0].log_density(x, latents[0], tape)  # type: ignore[operator]  # a BernoulliLayer
-        log_p = log_standard_normal(latents[-1]) + log_p_x_given_h
-        for layer, below, above in zip(self.generative[1:], latents, latents[1:], strict=False):
-            log_p = log_p + layer(above, tape).log_density(below)
-        return cast(Tensor, log_p)
+        return self.log_p_with_caches(x, latents, keep=False)[0]
+
+    def log_p_with_caches(
+        self, x: Tensor, latents: Sequence[Tensor], *, keep: bool = True
+    ) -> tuple[Tensor, list[Any]]:
+        """Return log p(x, h), nats, [k, B], and each layer's cache, from the image upwards."""
+        log_p, caches = log_standard_normal(latents[-1]), []
+        for layer, values, inputs in zip(
+            self.generative_layers, [x, *latents], latents, strict=False
+        ):
+            of_layer, cache = layer.log_density(values, inputs, keep=keep)
+            log_p = log_p + of_layer
+            caches.append(cache)
+        return log_p, caches
 
     def log_q_h_given_x(self, x: Tensor, latents: Sequence[Tensor]) -> Tensor:
         """Return log q(h | x), nats, [k, B], of given latents, [k, B, H] a layer."""
         inputs = [x, *latents]
         log_q = x.new_zeros(())
-        for layer, below, h in zip(self.recognition, inputs, latents, strict=False):
+        for layer, below, h in zip(self.recognition_layers, inputs, latents, strict=False):
             log_q = log_q + layer(below).log_density(h)
         return log_q
 
@@ -155,14 +164,16 @@ class HierarchicalModel(nn.Module):
         """
         h = noise[-1]
         for level in range(len(noise) - 1, 0, -1):
-            h = self.generative[level](h).transform(noise[level - 1])
+            h = self.generative_layers[level](h).transform(noise[level - 1])
         return self.pixel_means(h)
 
     def pixel_means(self, h: Tensor) -> Tensor:
-        """Return E[x | h_1], in (0, 1), [..., D], of first-layer latents `h` [..., H]."""
-        return torch.sigmoid(self.generative[0](h))
+        """Return E[x | h_1], [..., D], of first-layer latents `h` [..., H]."""
+        mean: Tensor = self.generative_layers[0](h).mean
+        return mean
 
     @torch.no_grad()
     def posterior_means(self, x: Tensor) -> Tensor:
         """Return E_q[h_1 | x], the mean of the first stochastic layer, [N, H], for `x` [N, D]."""
-        return cast(Tensor, self.recognition[0](x).mean)
+        mean: Tensor = self.recognition_layers[0](x).mean
+        return mean

@@ -24,8 +24,8 @@ def initialise(
         init: `glorot`, or `original_code`: each layer from numpy's `RandomState(123)`, so
             that layers of one shape start equal, whatever the seed.
         generator: Source of the weights with `glorot`; on the CPU.
-        mean_image: Mean training image, [D]: the output bias starts at the logit of it,
-            clipped to [0.001, 0.999]. None leaves it at zero.
+        mean_image: Mean training image, [D]: the output bias starts so that this is the mean of
+            p(x | h). None leaves it at zero.
     """
     for layer in model.modules():
         if isinstance(layer, nn.Linear):
@@ -38,5 +38,4 @@ def initialise(
             else:
                 nn.init.xavier_uniform_(layer.weight, generator=generator)
     if mean_image is not None:
-        bias = torch.logit(mean_image.clamp(0.001, 0.999))
-        model.generative[0].logits.bias.data.copy_(bias)  # type: ignore[union-attr, operator]  # a BernoulliLayer
+        model.generative_layers[0].start_at(mean_image)

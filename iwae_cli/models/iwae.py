@@ -7,18 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from iwae_cli.models import cores, row_lottery
-from iwae_cli.models.backward import Passage, pull_model
+from iwae_cli.models.backward import ForwardPass, backward_pass
 from iwae_cli.models.distributions import Gaussian
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.hierarchical import HierarchicalModel
-from iwae_cli.models.layers import GaussianLayer, Tape
+from iwae_cli.models.layers import GaussianLayer
 from iwae_cli.objectives.base import Objective, Weights
 
 Reduction = Literal["mean", "sum"]
 
 
 class Gradients(NamedTuple):
-    """What one minibatch says.
+    """Bound and gradients of one minibatch.
 
     Attributes:
         bound: Of each image, nats, [B].
@@ -38,9 +38,9 @@ class IWAE(HierarchicalModel):
         Results differ by rounding; tests/test_compile.py states how much.
         """
         self.importance_sample = torch.compile(self.importance_sample)  # type: ignore[method-assign]  # this model's own
-        self.passage = torch.compile(self.passage)  # type: ignore[method-assign]  # this model's own
+        self.forward_pass = torch.compile(self.forward_pass)  # type: ignore[method-assign]  # this model's own
+        self.backward = torch.compile(self.backward)  # type: ignore[method-assign]  # this model's own
         self.compiled = True
-        self.pull = torch.compile(self.pull)  # type: ignore[method-assign]  # this model's own
         return self
 
     @torch.no_grad()
@@ -91,9 +91,9 @@ class IWAE(HierarchicalModel):
 
         The other arguments are those of `gradients`.
         """
-        passage = self.passage(x, noise)
-        weights = objective.weights(passage.log_w).times(scale)
-        return Gradients(objective.bound(passage.log_w), self.pull(passage, weights))
+        forward = self.forward_pass(x, noise)
+        weights = objective.weights(forward.log_w).times(scale)
+        return Gradients(objective.bound(forward.log_w), self.backward(forward, weights))
 
     def gradients_of_kept(
         self,
@@ -105,16 +105,15 @@ class IWAE(HierarchicalModel):
         capacity: int | None,
     ) -> Gradients:
         """Return what `gradients_of_all` does, in expectation, from the samples that are kept."""
-        tape: Tape = []
-        first = self.recognition[0](x, tape)
+        first, cache = self.recognition_layers[0].forward_with_cache(x)
         log_w = self.log_weights(x, first, noise)
         if objective.one_sample:
             kept = row_lottery.draw_one(log_w, uniform)
         else:
             kept = row_lottery.draw(objective.weights(log_w), uniform, capacity=capacity)
-        passage = self.passage_of(kept, x, first, noise, tape)
+        forward = self.forward_pass_of(kept, x, first, cache, noise)
         weights = kept.weights.times(scale)
-        found = pull_model(list(self.recognition), list(self.generative), passage, weights)
+        found = backward_pass(self.recognition_layers, self.generative_layers, forward, weights)
         return Gradients(objective.bound(log_w), found)
 
     def log_weights(self, x: Tensor, first: Gaussian, noise: Sequence[Tensor]) -> Tensor:
@@ -127,57 +126,71 @@ class IWAE(HierarchicalModel):
         """
 
         def of_images(part: slice) -> Tensor:
-            own = Gaussian(first.mean[part], first.log_std[part])
-            latents, log_q = self.draw_latents(own, [epsilon[:, part] for epsilon in noise])
+            own = [epsilon[:, part] for epsilon in noise]
+            latents, log_q = self.draw_latents(first.rows(part), own)
             return self.log_p_x_and_h(x[part], latents) - log_q
 
         pieces = cores.pieces_of(len(x), len(noise[0]), x.device)
         return torch.cat([of_images(piece) for piece in pieces], dim=1)
 
-    def passage_of(
+    def forward_pass_of(
         self,
         kept: row_lottery.KeptRows,
         x: Tensor,
         first: Gaussian,
+        cache: Any,  # noqa: ANN401  (each layer's own)
         noise: Sequence[Tensor],
-        tape: Tape,
-    ) -> Passage:
-        """Return a forward pass of some of the samples, for `pull`.
+    ) -> ForwardPass:
+        """Return a forward pass of some of the samples, for `backward_pass`.
 
         Args:
             kept: Those samples.
             x: Binary images, [B, D].
             first: q(h_1 | x), of [B, H].
+            cache: Of the layer that returned it.
             noise: Standard normal noise of each stochastic layer, [k, B, H].
-            tape: What the first recognition layer left behind.
         """
         own = [kept.of(epsilon) for epsilon in noise]
-        q, p = [*tape], list[Any]()
-        gathered = Gaussian(first.mean[kept.images], first.log_std[kept.images])
-        latents, log_q = self.draw_latents(gathered, own, q)
-        log_p = self.log_p_x_and_h(x[kept.images], latents, p)
-        return Passage(log_p - log_q, own, latents, q, p, kept.images)
+        gathered = first.rows(kept.images)
+        found = self.forward_pass_from(gathered, cache, x[kept.images], own)
+        posteriors = [first, *found.posteriors[1:]]
+        return found._replace(posteriors=posteriors, images=kept.images)
 
-    def passage(self, x: Tensor, noise: Sequence[Tensor]) -> Passage:
-        """Return a forward pass, for `pull`, of images [B, D] with noise [k, B, H] a layer."""
-        q: Tape = []
-        p: Tape = []
-        latents, log_q = self.recognise(x, noise, q)
-        log_p = self.log_p_x_and_h(x, latents, p)
-        return Passage(log_p - log_q, noise, latents, q, p)
+    def forward_pass(self, x: Tensor, noise: Sequence[Tensor]) -> ForwardPass:
+        """Return one of images [B, D], for `backward`, with noise [k, B, H] a layer."""
+        first, cache = self.recognition_layers[0].forward_with_cache(x)
+        return self.forward_pass_from(first, cache, x, noise)
 
-    def pull(self, passage: Passage, weights: Weights) -> list[Tensor]:
+    def forward_pass_from(
+        self,
+        first: Gaussian,
+        cache: Any,  # noqa: ANN401  (each layer's own)
+        x: Tensor,
+        noise: Sequence[Tensor],
+    ) -> ForwardPass:
+        """Return what `forward_pass` does, given the first layer's q(h_1 | x) and its cache."""
+        posteriors, caches = [first], [cache]
+        latents, log_q = [first.transform(noise[0])], first.log_density_at_noise(noise[0])
+        for layer, epsilon in zip(self.recognition_layers[1:], noise[1:], strict=True):
+            q, cache = layer.forward_with_cache(latents[-1])
+            posteriors.append(q)
+            caches.append(cache)
+            latents.append(q.transform(epsilon))
+            log_q = log_q + q.log_density_at_noise(epsilon)
+        log_p, p = self.log_p_with_caches(x, latents)
+        return ForwardPass(log_p - log_q, noise, latents, posteriors, caches, p)
+
+    def backward(self, forward: ForwardPass, weights: Weights) -> list[Tensor]:
         """Return the gradient in each parameter for the weights (a, b, c) to descend along."""
-        return pull_model(list(self.recognition), list(self.generative), passage, weights)
+        return backward_pass(self.recognition_layers, self.generative_layers, forward, weights)
 
     def linear_layers(self) -> tuple[list[nn.Linear], list[nn.Linear]]:
         """Return the linear layers that `fisher_samples` speaks of, of q and of p."""
-
-        def linear(layers: nn.ModuleList) -> list[nn.Linear]:
-            known = [layer for layer in layers if hasattr(layer, "fisher_samples")]
-            return [m for layer in known for m in layer.modules() if isinstance(m, nn.Linear)]
-
-        return linear(self.recognition), linear(self.generative)
+        q, p = self.recognition_layers, self.generative_layers
+        return (
+            [linear for layer in q for linear in layer.linear_layers()],
+            [linear for layer in p for linear in layer.linear_layers()],
+        )
 
     def first_layers(self) -> list[nn.Linear]:
         """Return the linear layers whose input is the image."""
@@ -197,13 +210,10 @@ class IWAE(HierarchicalModel):
             x: Binary images, [B, D].
             generator: Source of latents and labels.
         """
-        passage = self.passage(x, self.draw_noise(1, len(x), generator))
-        layers, traces = (*self.recognition, *self.generative), (*passage.q, *passage.p)
-        found: list[FisherSample] = []
-        for layer, trace in zip(layers, traces, strict=True):
-            if hasattr(layer, "fisher_samples"):
-                found += layer.fisher_samples(trace, generator)
-        return found
+        forward = self.forward_pass(x, self.draw_noise(1, len(x), generator))
+        layers = (*self.recognition_layers, *self.generative_layers)
+        pairs = zip(layers, (*forward.q, *forward.p), strict=True)
+        return [one for layer, cache in pairs for one in layer.fisher_samples(cache, generator)]
 
 
 def sum_of(tensors: Sequence[Tensor]) -> Tensor:

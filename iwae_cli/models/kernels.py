@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from iwae_cli.models.conditional import LayerGradients
 from iwae_cli.models.matmul import buffers, product, sum_of_outer_products, unobserved
 
 # A product of this many factors in [0.5, 1] stays above the smallest normal float32, 2^-126.
 FACTORS = 112
 
 
-class Trace(NamedTuple):
-    """What a network of tanh layers leaves behind for its derivative.
+class TanhCache(NamedTuple):
+    """What a network of tanh layers keeps for its derivative.
 
     Attributes:
         activations: The inputs and the output of each layer, [R, n], in the products' dtype.
@@ -39,55 +40,43 @@ class Trace(NamedTuple):
         return self.activations[-1]
 
 
-class Pulled(NamedTuple):
-    """Gradients of a loss.
-
-    Attributes:
-        parameters: Of the weights and biases, in their order.
-        inputs: Of the inputs, [R, n]; empty where it was not asked for.
-    """
-
-    parameters: list[Tensor]
-    inputs: Tensor
-
-
-def tanh_layers(inputs: Tensor, parameters: Sequence[Tensor], dtype: torch.dtype) -> Trace:
+def tanh_layers(inputs: Tensor, parameters: Sequence[Tensor], dtype: torch.dtype) -> TanhCache:
     """Apply layers tanh(W h + b), with products in `dtype`, to `inputs` [..., n]."""
     weights = [weight.to(dtype) for weight in parameters[::2]]
     activations = [torch.atleast_2d(inputs).flatten(0, -2).to(dtype)]
     for weight, bias in zip(weights, parameters[1::2], strict=True):
         activations.append(product(activations[-1], weight, bias.to(dtype), tanh=True))
-    return Trace(activations, weights)
+    return TanhCache(activations, weights)
 
 
-def pull_tanh_layers(
-    trace: Trace, grad: Tensor, *, of_inputs: bool, row_weights: Tensor | None = None
-) -> Pulled:
+def tanh_layers_backward(
+    cache: TanhCache, grad: Tensor, *, of_inputs: bool, row_weights: Tensor | None = None
+) -> LayerGradients:
     """Return the gradients at tanh layers, in the products' dtype.
 
     Args:
-        trace: Of `tanh_layers`.
+        cache: Of `tanh_layers`.
         grad: Gradient of the features, [R, n].
         of_inputs: Whether the gradient of the inputs is asked for.
         row_weights: What each row counts in the gradients of the parameters, [R, 1]; None for one.
     """
-    signals = backward_signals(trace, grad)
+    signals = backward_signals(cache, grad)
     found: list[Tensor] = []
-    for activation, signal in zip(trace.activations, signals, strict=False):
+    for activation, signal in zip(cache.activations, signals, strict=False):
         own = signal if row_weights is None else signal * row_weights
         found += [sum_of_outer_products(own, activation), own.sum(0)]
     if not of_inputs:
-        return Pulled(found, grad.new_empty(0))
-    return Pulled(found, product(signals[0], trace.weights[0].T, None) if signals else grad)
+        return LayerGradients(found, grad.new_empty(0))
+    return LayerGradients(found, product(signals[0], cache.weights[0].T, None) if signals else grad)
 
 
-def backward_signals(trace: Trace, grad: Tensor) -> list[Tensor]:
+def backward_signals(cache: TanhCache, grad: Tensor) -> list[Tensor]:
     """Return the gradients in W h + b of each tanh layer, [R, n'], for that of the features."""
     signals: list[Tensor] = []
-    for index in reversed(range(len(trace.weights))):
-        signals.insert(0, torch.ops.aten.tanh_backward(grad, trace.activations[index + 1]))
+    for index in reversed(range(len(cache.weights))):
+        signals.insert(0, torch.ops.aten.tanh_backward(grad, cache.activations[index + 1]))
         if index:
-            grad = product(signals[0], trace.weights[index].T, None)
+            grad = product(signals[0], cache.weights[index].T, None)
     return signals
 
 
@@ -107,8 +96,8 @@ def sum_of_softplus(t: Tensor) -> Tensor:
     return torch.clamp(t, min=0, out=buffer).sum(-1) - logarithms
 
 
-class BernoulliTrace(NamedTuple):
-    """What a Bernoulli log density leaves behind for its derivative.
+class BernoulliCache(NamedTuple):
+    """What a Bernoulli log density keeps for its derivative.
 
     Attributes:
         residual: sigmoid(l) - x for the logits l = W h + b, [R, D].
@@ -121,7 +110,7 @@ class BernoulliTrace(NamedTuple):
 
 def bernoulli_log_density(
     x: Tensor, features: Tensor, weight: Tensor, bias: Tensor, *, keep: bool = False
-) -> tuple[Tensor, BernoulliTrace | None]:
+) -> tuple[Tensor, BernoulliCache | None]:
     """Return log p(x | l) = -sum_d softplus((1 - 2 x_d) l_d), nats, with l = W features + b.
 
     It is summed in float32 at least.
@@ -135,13 +124,13 @@ def bernoulli_log_density(
         keep: Whether the derivative will be asked for.
 
     Returns:
-        The log density, [k, B], and a trace if `keep`.
+        The log density, [k, B], and a cache if `keep`.
     """
     weight, bias = weight.to(features.dtype), bias.to(features.dtype)
     if in_one_pass(features):
         logits = product(features.flatten(0, 1), weight, bias).unflatten(0, features.shape[:2])
         found, residual = one_pass().bernoulli_log_densities(logits, x, slopes=keep)
-        return found, BernoulliTrace(residual.flatten(0, 1), weight) if keep else None
+        return found, BernoulliCache(residual.flatten(0, 1), weight) if keep else None
     sign = torch.rsub(x, 1, alpha=2).to(torch.promote_types(weight.dtype, torch.float32))
     alone = len(x) == 1 and not keep
     if alone:  # one image's signs go into the layer, [D, n] and not [k, D]
@@ -155,7 +144,7 @@ def bernoulli_log_density(
         return log_density, None
     # sigmoid(l) - x is sigmoid(t) with the sign of 1 - 2x
     residual = t.sigmoid_().mul_(sign).to(logits.dtype)
-    return log_density, BernoulliTrace(residual.flatten(0, 1), weight)
+    return log_density, BernoulliCache(residual.flatten(0, 1), weight)
 
 
 def in_one_pass(logits: Tensor) -> bool:
@@ -177,18 +166,20 @@ def widened(logits: Tensor) -> Tensor:
     return buffers.like("logits", logits).copy_(logits) if unobserved() else logits.float()
 
 
-def pull_bernoulli_log_density(trace: BernoulliTrace, features: Tensor, descent: Tensor) -> Pulled:
+def bernoulli_log_density_backward(
+    cache: BernoulliCache, features: Tensor, descent: Tensor
+) -> LayerGradients:
     """Return the gradients at a Bernoulli log density, by matrix products alone.
 
     As d log p / d l = x - sigmoid(l), no elementwise pass over [k, B, D] is needed. The gradient
     of the features is that of -log p, without weights.
 
     Args:
-        trace: Of `bernoulli_log_density`.
+        cache: Of `bernoulli_log_density`.
         features: [R, n].
         descent: Minus the gradient of the loss in each log density, [R, 1], in features' dtype.
     """
-    residual, weight = trace
+    residual, weight = cache
     grad_weight = sum_of_outer_products(residual, descent * features)
     grad_bias = torch.mm(descent.T, residual)[0]
-    return Pulled([grad_weight, grad_bias], product(residual, weight.T, None))
+    return LayerGradients([grad_weight, grad_bias], product(residual, weight.T, None))

@@ -1,15 +1,21 @@
 """Layers of the networks: tanh layers, and the Gaussian over latents that they end in."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
+from iwae_cli.models.conditional import ConditionalLayer, DensityGradients, LayerGradients
 from iwae_cli.models.distributions import Gaussian, normal_like
 from iwae_cli.models.fisher import FisherSample
-from iwae_cli.models.kernels import Pulled, Trace, backward_signals, pull_tanh_layers, tanh_layers
+from iwae_cli.models.kernels import (
+    TanhCache,
+    backward_signals,
+    tanh_layers,
+    tanh_layers_backward,
+)
 from iwae_cli.models.matmul import product, sum_of_outer_products
 
 # With fewer rows a product in bfloat16 does not pay for casting the weights.
@@ -39,22 +45,22 @@ class TanhNetwork(nn.Sequential):
             # the names under which checkpoints have them
             self.add_module(str(2 * layer), linear(n_in, n_out))
 
-    def forward(self, inputs: Tensor) -> Trace:
+    def forward(self, inputs: Tensor) -> TanhCache:
         """Return all activations for `inputs` [..., sizes[0]]."""
         wide = inputs.numel() >= MANY_ROWS * inputs.shape[-1]
         dtype = self.products if self.products and wide else inputs.dtype
         return tanh_layers(inputs, parameters_of(self), dtype)
 
-    def fisher_samples(self, trace: Trace, grad: Tensor) -> list[FisherSample]:
+    def fisher_samples(self, cache: TanhCache, grad: Tensor) -> list[FisherSample]:
         """Return what the Fisher information of each layer is estimated from.
 
         Args:
-            trace: Of `forward`.
+            cache: Of `forward`.
             grad: Derivative of the log density of the labels in the features, [R, n].
         """
-        signals = backward_signals(trace, grad.to(trace.features.dtype))
+        signals = backward_signals(cache, grad.to(cache.features.dtype))
         layers = [layer for layer in self if isinstance(layer, nn.Linear)]
-        parts = zip(layers, trace.activations, signals, strict=False)
+        parts = zip(layers, cache.activations, signals, strict=False)
         return [FisherSample(layer.weight, inputs, signal) for layer, inputs, signal in parts]
 
 
@@ -63,26 +69,25 @@ def parameters_of(layers: Iterable[nn.Module]) -> list[Tensor]:
     return [cast(Tensor, p) for layer in layers for p in (layer.weight, layer.bias)]
 
 
-class GaussianTrace(NamedTuple):
-    """What a Gaussian layer leaves behind for its derivative.
+class GaussianCache(NamedTuple):
+    """What a Gaussian layer keeps for its derivative.
 
     Attributes:
         gaussian: What it returned.
         network: The tanh layers' part.
         features: Their output in the heads' dtype, [R, n].
         heads: Weights of both heads, [2 H, n].
+        values: What the log density was taken at, where it was, [..., H].
     """
 
     gaussian: Gaussian
-    network: Trace
+    network: TanhCache
     features: Tensor
     heads: Tensor
+    values: Tensor | None = None
 
 
-Tape = list[Any]  # of the traces above
-
-
-class GaussianLayer(nn.Module):
+class GaussianLayer(ConditionalLayer[Gaussian]):
     """q(h | input) or p(h | input): a tanh network with a mean and a log-std head."""
 
     def __init__(self, n_in: int, hidden: Sequence[int], n_out: int) -> None:
@@ -92,53 +97,72 @@ class GaussianLayer(nn.Module):
         self.mean = linear(sizes[-1], n_out)
         self.log_std = linear(sizes[-1], n_out)
 
-    def forward(self, inputs: Tensor, tape: Tape | None = None) -> Gaussian:
-        """Return the Gaussian for `inputs` [..., n_in].
+    def forward(self, inputs: Tensor) -> Gaussian:
+        """Return the Gaussian for `inputs` [..., n_in], in the parameters' dtype."""
+        return self.forward_with_cache(inputs)[0]
 
-        Args:
-            inputs: In the parameters' dtype.
-            tape: What `pull` will need is added to it.
-        """
+    def forward_with_cache(self, inputs: Tensor) -> tuple[Gaussian, GaussianCache]:
+        """Return what `forward` does, and what `backward` needs."""
         network = self.network(inputs)
         features = network.features.to(inputs.dtype)
         heads = torch.cat([self.mean.weight, self.log_std.weight])
         found = product(features, heads, torch.cat([self.mean.bias, self.log_std.bias]))
         gaussian = Gaussian(*found.view(*inputs.shape[:-1], len(heads)).chunk(2, dim=-1))
-        if tape is not None:
-            tape.append(GaussianTrace(gaussian, network, features, heads))
-        return gaussian
+        return gaussian, GaussianCache(gaussian, network, features, heads)
 
-    def pull(
+    def backward(
         self,
-        trace: GaussianTrace,
-        grad: Gaussian,
+        cache: GaussianCache,
+        gradient: Gaussian,
         *,
-        of_inputs: bool,
+        of_inputs: bool = True,
         row_weights: Tensor | None = None,
-    ) -> Pulled:
-        """Return the gradients of a loss in the parameters, and in the inputs if asked.
-
-        Args:
-            trace: Of `forward`.
-            grad: Gradients in mean and log_std, [..., n_out] each.
-            of_inputs: Whether the gradient of the inputs, [R, n_in], is asked for.
-            row_weights: What each row counts in the gradients of the parameters, [R, 1].
-        """
-        rows = torch.cat(grad, dim=-1).view(-1, len(trace.heads))
+    ) -> LayerGradients:
+        """Return what `ConditionalLayer.backward` does, written out."""
+        rows = torch.cat(gradient, dim=-1).view(-1, len(cache.heads))
         own = rows if row_weights is None else rows * row_weights
-        last = *sum_of_outer_products(own, trace.features).chunk(2), *own.sum(0).chunk(2)
-        dtype = trace.network.features.dtype
-        network = pull_tanh_layers(
-            trace.network,
-            product(rows, trace.heads.T, None).to(dtype),
+        last = *sum_of_outer_products(own, cache.features).chunk(2), *own.sum(0).chunk(2)
+        dtype = cache.network.features.dtype
+        network = tanh_layers_backward(
+            cache.network,
+            product(rows, cache.heads.T, None).to(dtype),
             of_inputs=of_inputs,
             row_weights=None if row_weights is None else row_weights.to(dtype),
         )
         parameters = *network.parameters, last[0], last[2], last[1], last[3]
-        return Pulled([p.to(rows.dtype) for p in parameters], network.inputs.to(rows.dtype))
+        inputs = network.inputs.to(rows.dtype)
+        return LayerGradients([p.to(rows.dtype) for p in parameters], inputs)
+
+    def log_density(
+        self, values: Tensor, inputs: Tensor, *, keep: bool = False
+    ) -> tuple[Tensor, GaussianCache | None]:
+        """Return what `ConditionalLayer.log_density` does."""
+        gaussian, cache = self.forward_with_cache(inputs)
+        return gaussian.log_density(values), cache._replace(values=values) if keep else None
+
+    def log_density_backward(
+        self, cache: GaussianCache, a: Tensor, b: Tensor | None
+    ) -> DensityGradients:
+        """Return what `ConditionalLayer.log_density_backward` does, written out."""
+        assert cache.values is not None
+        slopes = cache.gaussian.slopes(cache.values)
+        # the slopes of a zero-weight sample may be infinite
+        nothing = (a == 0 if b is None else (a == 0) & (b == 0)).unsqueeze(-1)
+        slopes = Gaussian(*(slope.masked_fill(nothing, 0.0) for slope in slopes))
+        values = (a if b is None else b).unsqueeze(-1) * -slopes.mean
+        if b is None:
+            weighted = Gaussian(*(a.unsqueeze(-1) * slope for slope in slopes))
+            found = self.backward(cache, weighted)
+            return DensityGradients(found.parameters, found.inputs, values)
+        found = self.backward(cache, slopes, row_weights=a.reshape(-1, 1))
+        return DensityGradients(found.parameters, found.inputs * b.reshape(-1, 1), values)
+
+    def linear_layers(self) -> list[nn.Linear]:
+        """Return all of them, the heads last."""
+        return [module for module in self.modules() if isinstance(module, nn.Linear)]
 
     def fisher_samples(
-        self, trace: GaussianTrace, generator: torch.Generator
+        self, cache: GaussianCache, generator: torch.Generator
     ) -> list[FisherSample]:
         """Return what the Fisher information of each linear layer is estimated from.
 
@@ -146,33 +170,20 @@ class GaussianLayer(nn.Module):
         the mean and noise^2 - 1 in log_std.
 
         Args:
-            trace: Of `forward`.
+            cache: Of `forward_with_cache` or `log_density`.
             generator: Source of the labels.
         """
-        precision = torch.exp(-trace.gaussian.log_std).flatten(0, -2)
+        precision = torch.exp(-cache.gaussian.log_std).flatten(0, -2)
         noise = normal_like(precision, generator)
         slopes = torch.cat([noise * precision, noise.square() - 1], dim=-1)
-        found = self.network.fisher_samples(trace.network, product(slopes, trace.heads.T, None))
+        found = self.network.fisher_samples(cache.network, product(slopes, cache.heads.T, None))
         for head, squares in (
             (self.mean, precision.square()),
             (self.log_std, torch.full_like(noise, 2.0)),
         ):
-            found.append(FisherSample(head.weight, trace.features, squares, squares=True))
+            found.append(FisherSample(head.weight, cache.features, squares, squares=True))
         return found
 
-    def pull_slopes(
-        self, trace: GaussianTrace, slopes: Gaussian, a: Tensor, b: Tensor | None
-    ) -> Pulled:
-        """Return the gradients through the log density of a constant, in parameters and inputs.
-
-        Args:
-            trace: Of `forward`.
-            slopes: Derivatives of that log density, [k, B, n_out] each.
-            a: What each log density counts for the parameters, [k, B].
-            b: What it counts for the inputs; None for the same.
-        """
-        if b is None:
-            grad = Gaussian(*(a.unsqueeze(-1) * slope for slope in slopes))
-            return self.pull(trace, grad, of_inputs=True)
-        found = self.pull(trace, slopes, of_inputs=True, row_weights=a.reshape(-1, 1))
-        return Pulled(found.parameters, found.inputs * b.reshape(-1, 1))
+    def start_at(self, mean: Tensor) -> None:
+        """Set the bias of the mean head."""
+        self.mean.bias.data.copy_(mean)

@@ -6,27 +6,28 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from iwae_cli.models.conditional import ConditionalLayer, DensityGradients
+from iwae_cli.models.distributions import Bernoulli
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.kernels import (
-    BernoulliTrace,
-    Pulled,
-    Trace,
+    BernoulliCache,
+    TanhCache,
     bernoulli_log_density,
-    pull_bernoulli_log_density,
-    pull_tanh_layers,
+    bernoulli_log_density_backward,
+    tanh_layers_backward,
 )
-from iwae_cli.models.layers import TanhNetwork, Tape, linear, parameters_of
+from iwae_cli.models.layers import TanhNetwork, linear, parameters_of
 from iwae_cli.models.matmul import product
 
 
-class BernoulliLayerTrace(NamedTuple):
-    """What a Bernoulli layer leaves behind for its derivative."""
+class BernoulliLayerCache(NamedTuple):
+    """What a Bernoulli layer keeps for its derivative."""
 
-    network: Trace
-    density: BernoulliTrace
+    network: TanhCache
+    density: BernoulliCache
 
 
-class BernoulliLayer(nn.Module):
+class BernoulliLayer(ConditionalLayer[Bernoulli]):
     """p(x | h): a tanh network with one logit a pixel."""
 
     def __init__(self, n_in: int, hidden: Sequence[int], n_out: int) -> None:
@@ -35,53 +36,54 @@ class BernoulliLayer(nn.Module):
         self.network = TanhNetwork(sizes)
         self.logits = linear(sizes[-1], n_out)
 
-    def forward(self, h: Tensor) -> Tensor:
-        """Return the logits of the pixels for latents `h` [..., H], [..., D]."""
-        features = self.network(h).features.to(h.dtype)
+    def forward(self, inputs: Tensor) -> Bernoulli:
+        """Return the distribution of the pixels for latents [..., H]."""
+        features = self.network(inputs).features.to(inputs.dtype)
         logits = product(features, *parameters_of((self.logits,)))
-        return logits.view(*h.shape[:-1], logits.shape[-1])
+        return Bernoulli(logits.view(*inputs.shape[:-1], logits.shape[-1]))
 
-    def log_density(self, x: Tensor, h: Tensor, tape: Tape | None = None) -> Tensor:
-        """Return log p(x | h) = sum_d x_d l_d - softplus(l_d), nats, [k, B].
+    def log_density(
+        self, values: Tensor, inputs: Tensor, *, keep: bool = False
+    ) -> tuple[Tensor, BernoulliLayerCache | None]:
+        """Return log p(x | h) = sum_d x_d l_d - softplus(l_d), nats, [k, B], and a cache if `keep`.
 
         Args:
-            x: Binary images, [B, D].
-            h: Latents of the first stochastic layer, [k, B, H], or [k, 1, H] for all images alike.
-            tape: What `pull` will need is added to it.
+            values: Binary images x, [B, D].
+            inputs: Latents h of the first stochastic layer, [k, B, H], or [k, 1, H] for all images
+                alike.
+            keep: Whether the derivative will be asked for.
         """
-        network = self.network(h)
+        network = self.network(inputs)
         last = parameters_of((self.logits,))
-        keep = tape is not None
-        features = network.features.unflatten(0, h.shape[:-1])
-        log_density, trace = bernoulli_log_density(x, features, *last, keep=keep)
-        if tape is not None and trace is not None:
-            tape.append(BernoulliLayerTrace(network, trace))
-        return log_density
+        features = network.features.unflatten(0, inputs.shape[:-1])
+        found, density = bernoulli_log_density(values, features, *last, keep=keep)
+        return found, None if density is None else BernoulliLayerCache(network, density)
 
-    def pull_log_density(self, trace: BernoulliLayerTrace, a: Tensor, b: Tensor | None) -> Pulled:
-        """Return the gradients of a loss in the parameters and in `h`, [R, H].
-
-        Args:
-            trace: Of `log_density`.
-            a: What each log density counts for the parameters, [k, B].
-            b: What it counts for `h`; None for the same.
-        """
-        features = trace.network.features
+    def log_density_backward(
+        self, cache: BernoulliLayerCache, a: Tensor, b: Tensor | None
+    ) -> DensityGradients:
+        """Return what `ConditionalLayer.log_density_backward` does, written out."""
+        features = cache.network.features
         descent = a.reshape(-1, 1).neg().to(features.dtype)
-        last = pull_bernoulli_log_density(trace.density, features, descent)
+        last = bernoulli_log_density_backward(cache.density, features, descent)
         if b is None:
             grad = last.inputs.mul_(descent)
-            network = pull_tanh_layers(trace.network, grad, of_inputs=True)
+            network = tanh_layers_backward(cache.network, grad, of_inputs=True)
             grad_h = network.inputs.to(a.dtype)
         else:
-            network = pull_tanh_layers(
-                trace.network, last.inputs, of_inputs=True, row_weights=descent
+            network = tanh_layers_backward(
+                cache.network, last.inputs, of_inputs=True, row_weights=descent
             )
             grad_h = network.inputs * b.reshape(-1, 1).neg()
-        return Pulled([p.to(a.dtype) for p in network.parameters + last.parameters], grad_h)
+        parameters = [p.to(a.dtype) for p in network.parameters + last.parameters]
+        return DensityGradients(parameters, grad_h, a.new_empty(0))
+
+    def linear_layers(self) -> list[nn.Linear]:
+        """Return all of them, the one of the logits last."""
+        return [module for module in self.modules() if isinstance(module, nn.Linear)]
 
     def fisher_samples(
-        self, trace: BernoulliLayerTrace, generator: torch.Generator
+        self, cache: BernoulliLayerCache, generator: torch.Generator
     ) -> list[FisherSample]:
         """Return what the Fisher information of each linear layer is estimated from.
 
@@ -89,16 +91,20 @@ class BernoulliLayer(nn.Module):
         of mean square p (1 - p).
 
         Args:
-            trace: Of `log_density`.
+            cache: Of `log_density`.
             generator: Source of the labels.
         """
-        error = trace.density.residual.to(self.logits.weight.dtype)
+        error = cache.density.residual.to(self.logits.weight.dtype)
         p = torch.where(error < 0, error + 1, error)  # the residual is sigmoid(l) - x
         uniform = torch.rand(p.shape, generator=generator, device=p.device, dtype=p.dtype)
-        slopes = uniform.lt(p).to(p.dtype).sub_(p).to(trace.density.weight.dtype)
+        slopes = uniform.lt(p).to(p.dtype).sub_(p).to(cache.density.weight.dtype)
         found = self.network.fisher_samples(
-            trace.network, product(slopes, trace.density.weight.T, None)
+            cache.network, product(slopes, cache.density.weight.T, None)
         )
         squares = p * (1 - p)
-        features = trace.network.features
+        features = cache.network.features
         return [*found, FisherSample(self.logits.weight, features, squares, squares=True)]
+
+    def start_at(self, mean: Tensor) -> None:
+        """Set the bias of the logits to the logit of `mean` [D], clipped to [0.001, 0.999]."""
+        self.logits.bias.data.copy_(torch.logit(mean.clamp(0.001, 0.999)))
