@@ -75,13 +75,13 @@ def generative_backward(
     """
     found: list[Tensor] = []
     flows: list[Tensor] = []
+    path = (a if b is None else b).unsqueeze(-1)
     for layer, cache, h in zip(layers, forward.p, forward.latents, strict=True):
         of_layer = layer.log_density_backward(cache, a, b)
         found += of_layer.parameters
         if flows:
-            flows[-1] = flows[-1].add_(of_layer.values)
+            flows[-1] = flows[-1].addcmul_(path, of_layer.values)
         flows.append(of_layer.inputs.view_as(h))
-    path = (a if b is None else b).unsqueeze(-1)
     flows[-1] = flows[-1].addcmul_(path, forward.latents[-1], value=-1)
     return found, flows
 

@@ -41,8 +41,8 @@ class DensityGradients(NamedTuple):
     Attributes:
         parameters: Of the parameters, in the layer's order.
         inputs: Of the inputs, [R, n].
-        values: Of the values that the density was taken at, of their shape; empty where those are
-            observed.
+        values: Derivative of each log density in the values that it was taken at, without weights,
+            of their shape; empty where those are observed.
     """
 
     parameters: list[Tensor]
@@ -131,11 +131,12 @@ class ConditionalLayer(nn.Module, Generic[D]):
         Args:
             cache: Of `log_density`.
             a: Weight of each log density in the gradients of the parameters, [k, B].
-            b: Its weight in those of inputs and values; None for the same.
+            b: Its weight in those of the inputs; None for the same.
         """
         parameters = derivative(cache.outputs, list(self.parameters()), [a])
-        inputs, values = derivative(cache.outputs, cache.inputs, [a if b is None else b])
-        return DensityGradients(parameters, inputs.flatten(0, -2), values)
+        inputs, values = derivative(cache.outputs, cache.inputs, [torch.ones_like(a)])
+        weighted = inputs * (a if b is None else b).unsqueeze(-1)
+        return DensityGradients(parameters, weighted.flatten(0, -2), values)
 
     def linear_layers(self) -> list[nn.Linear]:
         """Return the linear layers whose Fisher information `fisher_samples` speaks of."""

@@ -149,13 +149,13 @@ class GaussianLayer(ConditionalLayer[Gaussian]):
         # the slopes of a zero-weight sample may be infinite
         nothing = (a == 0 if b is None else (a == 0) & (b == 0)).unsqueeze(-1)
         slopes = Gaussian(*(slope.masked_fill(nothing, 0.0) for slope in slopes))
-        values = (a if b is None else b).unsqueeze(-1) * -slopes.mean
         if b is None:
             weighted = Gaussian(*(a.unsqueeze(-1) * slope for slope in slopes))
             found = self.backward(cache, weighted)
-            return DensityGradients(found.parameters, found.inputs, values)
+            return DensityGradients(found.parameters, found.inputs, -slopes.mean)
         found = self.backward(cache, slopes, row_weights=a.reshape(-1, 1))
-        return DensityGradients(found.parameters, found.inputs * b.reshape(-1, 1), values)
+        inputs = found.inputs * b.reshape(-1, 1)
+        return DensityGradients(found.parameters, inputs, -slopes.mean)
 
     def linear_layers(self) -> list[nn.Linear]:
         """Return all of them, the heads last."""
