@@ -102,4 +102,4 @@ def times_of(evaluations: pd.DataFrame) -> pd.Series:
     """Return when each row was evaluated, an empty text where that was not written."""
     if "evaluated" not in evaluations:
         return pd.Series("", index=evaluations.index)
-    return evaluations["evaluated"].fillna("").astype(str)
+    return evaluations["evaluated"].astype(object).fillna("").astype(str)

@@ -105,7 +105,7 @@ def with_later_columns(evaluations: pd.DataFrame) -> pd.DataFrame:
     """Return rows of eval.csv with the columns that the first version did not write."""
     missing = {name: value for name, value in EARLIER.items() if name not in evaluations}
     whole = evaluations.assign(**missing)
-    return whole.assign(parameters=whole["parameters"].fillna("").astype(str))
+    return whole.assign(parameters=whole["parameters"].astype(object).fillna("").astype(str))
 
 
 def agrees(
