@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,14 @@ def wait_for_a_pass(folder: Path) -> Path:
 
 def saved_steps(run: Path) -> int:
     return Checkpoint.read(run / "checkpoint.pt").training.steps
+
+
+@pytest.fixture(autouse=True)
+def hang_up_is_heard() -> Iterator[None]:
+    """Tests under nohup would hand its deafness to hang-ups down to their processes."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", [one for one in STOPPING if one != signal.SIGINT])
