@@ -15,6 +15,7 @@ from iwae_cli.cli.report import report
 from iwae_cli.cli.runs import runs
 from iwae_cli.cli.sample import sample
 from iwae_cli.cli.train import train
+from iwae_cli.cli.verify import verify
 from iwae_cli.core import runtime
 from iwae_cli.core.version import __version__
 
@@ -29,6 +30,7 @@ COMMANDS = (
     export,
     report,
     runs,
+    verify,
     cancel,
 )
 

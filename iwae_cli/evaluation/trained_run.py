@@ -31,6 +31,7 @@ class TrainedRun:
             fast on the device.
         output: Where to make a folder of the run's name for results; None for the run's own
             folder, or nowhere where the checkpoint is outside of one.
+        restore: False leaves the files of the run as they are, config.yaml included.
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or foreign.
@@ -44,8 +45,9 @@ class TrainedRun:
         device: str = "auto",
         precision: str = "float32",
         output: Path | None = None,
+        restore: bool = True,
     ) -> None:
-        self.folder, self.checkpoint = opened(path)
+        self.folder, self.checkpoint = opened(path, restore=restore)
         self.device = device_of(device)
         self.precision = precision_of(precision, self.device)
         model = self.checkpoint.network().to(self.device)

@@ -15,10 +15,14 @@ from iwae_cli.runs.unsaved import run_folder_of
 log = logging.getLogger("iwae")
 
 
-def opened(path: str | Path) -> tuple[RunFolder, Checkpoint]:
+def opened(path: str | Path, *, restore: bool = True) -> tuple[RunFolder, Checkpoint]:
     """Return the folder and the checkpoint of a run, or of a checkpoint outside of one.
 
     A config.yaml that is missing, or says that the run is another, is restored from the checkpoint.
+
+    Args:
+        path: A run folder or a checkpoint file.
+        restore: False leaves config.yaml as it is.
 
     Raises:
         CheckpointError: The checkpoint is missing, not sound, or that of another run.
@@ -28,7 +32,8 @@ def opened(path: str | Path) -> tuple[RunFolder, Checkpoint]:
     if folder.saved:
         environment = environment_of(folder)
         check_identity(folder, stored, environment)
-        restore_config(folder, stored, environment)
+        if restore:
+            restore_config(folder, stored, environment)
     return folder, stored
 
 
