@@ -68,8 +68,9 @@ def test_the_same_runs_are_the_same_sweep_wherever_they_are_carried_out() -> Non
 
 @pytest.mark.parametrize("launcher", ["local", "joblib"])
 def test_a_sweep_leaves_records_and_logs_and_shows_what_was_computed(
-    iwae: Command, tmp_path: Path, launcher: str
+    iwae: Command, environment: dict[str, str], tmp_path: Path, launcher: str
 ) -> None:
+    environment["COLUMNS"] = "200"  # a table, however long the folder's path is
     asked = tiny_run("-m", "k=2,3", "then.eval=[7]", "then.active_units=true")
     done = iwae(*asked, f"launcher={launcher}")
     assert done.returncode == 0, done.stderr
