@@ -16,7 +16,7 @@ SHOWN = {"check": "what", "holds": "holds", "found": "found"}
 @click.option("--limit", type=click.IntRange(min=1), default=100, help="Images to evaluate again.")
 @as_json
 def verify(paths: list[Path], limit: int, as_json: bool) -> None:
-    r"""Check a run: its identity, its config, its tables, its numbers.
+    r"""Check that a run's files hold what they say.
 
     The identity and the hash of the data are computed again, config.yaml is compared with
     the checkpoint, each row of eval.csv with per_image.npz, and the first images of each
