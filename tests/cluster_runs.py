@@ -4,14 +4,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import torch
-from conftest import ROOT
+from conftest import COMMAND, ROOT, start_process
 
 from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.runs.sweep_folder import Record, SweepFolder
@@ -32,15 +31,17 @@ def start(folder: Path, *words: str, threads: str | None = "1") -> subprocess.Po
     environment = {**os.environ, "OMP_NUM_THREADS": threads or "", "PYTHONPATH": str(ROOT)}
     if threads is None:
         del environment["OMP_NUM_THREADS"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "iwae_cli", *words],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start_process(folder, environment, *COMMAND, *words)
+
+
+def attached_after_a_kill(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """Kill the command that has submitted a sweep, and return the same one, started again."""
+    submitter = start(folder, *words)
+    submitted = "outputs/sweeps/*/submitted.json"
+    wait_until(lambda: list(folder.glob(submitted)), "all are submitted", submitter)
+    submitter.kill()
+    submitter.communicate()
+    return start(folder, *words)
 
 
 def iwae(folder: Path, *words: str, threads: str | None = "1") -> tuple[int, str, str]:

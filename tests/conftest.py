@@ -62,6 +62,17 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
+def start_process(
+    folder: Path, environment: dict[str, str], *words: str, **options: Any
+) -> subprocess.Popen[str]:
+    """Start a command in a folder; its outputs can be read, and nothing is typed into it."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(words, cwd=folder, env=environment, text=True, **(pipes | options))
+
+
+COMMAND = (sys.executable, "-m", "iwae_cli")
+
+
 @pytest.fixture
 def iwae(tmp_path: Path, environment: dict[str, str]) -> Command:
     """Run the command line as a real process in an empty folder, one thread."""

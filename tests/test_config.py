@@ -5,6 +5,7 @@ import pytest
 
 from iwae_cli.core import config
 from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.identity import identity, identity_fields
 
 NODES = {node: {"name": "x"} for node in ("dataset", "objective", "optimizer")}
 
@@ -57,9 +58,9 @@ def test_all_faults_are_reported_together() -> None:
 
 
 def test_identity_leaves_out_where_and_how_fast_and_keeps_all_else() -> None:
-    fields = set(config.identity_fields(config.Config()))
+    fields = set(identity_fields(config.Config()))
     assert fields == {"arch", "dataset", "objective", "optimizer", "k", "seed", "precision"}
-    assert "name" not in config.identity_fields(config.Arch())
+    assert "name" not in identity_fields(config.Arch())
 
 
 def test_a_key_added_later_joins_the_identity_only_where_it_is_set() -> None:
@@ -68,10 +69,10 @@ def test_a_key_added_later_joins_the_identity_only_where_it_is_set() -> None:
         old: int = 1
         added: int = field(default=0, metadata={"identity": "if set"})
 
-    assert config.identity_fields(Node()) == {"old": 1}
-    assert config.identity_fields(dataclasses.replace(Node(), added=2)) == {"old": 1, "added": 2}
+    assert identity_fields(Node()) == {"old": 1}
+    assert identity_fields(dataclasses.replace(Node(), added=2)) == {"old": 1, "added": 2}
 
 
 def test_identity_does_not_depend_on_the_order_of_keys() -> None:
-    assert config.identity({"a": 1, "b": [2]}) == config.identity({"b": [2], "a": 1})
-    assert config.identity({"a": 1, "b": [2]}) != config.identity({"a": 1, "b": [3]})
+    assert identity({"a": 1, "b": [2]}) == identity({"b": [2], "a": 1})
+    assert identity({"a": 1, "b": [2]}) != identity({"a": 1, "b": [3]})

@@ -14,6 +14,7 @@ import pytest
 from iwae_cli.core import progress
 from iwae_cli.core.errors import DataError
 from iwae_cli.data import download
+from iwae_cli.data.download_progress import DownloadProgress
 from iwae_cli.data.registry import find
 
 CONTENT = bytes(range(256)) * 1000
@@ -241,7 +242,7 @@ def test_the_progress_of_a_download_of_unknown_size_has_no_time_left(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
-    shown = download.DownloadProgress("a.gz")
+    shown = DownloadProgress("a.gz")
     with caplog.at_level("INFO", logger="iwae"):
         shown.update(2_000_000)
         shown.total = 8_000_000

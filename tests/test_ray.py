@@ -17,6 +17,7 @@ from cluster_runs import (
     QUICK,
     TINY,
     assert_like_local_runs,
+    attached_after_a_kill,
     experiments,
     iwae,
     record,
@@ -56,14 +57,7 @@ def test_twelve_runs_survive_what_happens_to_them_on_a_cluster(tmp_path: Path) -
     asked = experiments(tmp_path)
     preempted, limited, killed = (FATES.index(name) for name in ("preempted", "limited", "killed"))
 
-    submitter = start(tmp_path, *asked, *RAY)
-    wait_until(
-        lambda: list(tmp_path.glob("outputs/sweeps/*/submitted.json")), "all submitted", submitter
-    )
-    submitter.kill()
-    submitter.communicate()
-
-    attached = start(tmp_path, *asked, *RAY)
+    attached = attached_after_a_kill(tmp_path, *asked, *RAY)
     signals = (preempted, signal.SIGTERM), (limited, signal.SIGUSR2), (killed, signal.SIGKILL)
     for number, sent in signals:
         wait_until(lambda n=number: trains(tmp_path, n), f"run {number} trains", attached)  # type: ignore[misc]

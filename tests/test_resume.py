@@ -4,14 +4,13 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from conftest import Command, tiny_run
+from conftest import COMMAND, Command, start_process, tiny_run
 
 from iwae_cli.runs.checkpoint import Checkpoint
 
@@ -21,15 +20,7 @@ RUN = tiny_run("optimizer.stages=4", "k=5", "checkpoint_seconds=0.05", "validate
 def start(
     folder: Path, environment: dict[str, str], *arguments: str, new_session: bool = False
 ) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "iwae_cli", *arguments],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=new_session,
-    )
+    return start_process(folder, environment, *COMMAND, *arguments, start_new_session=new_session)
 
 
 def only_run(folder: Path) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import tiny_run
+from conftest import COMMAND, start_process, tiny_run
 
 from iwae_cli.core.errors import Stopped
 from iwae_cli.core.signals import STOPPING, StopSignals
@@ -22,15 +22,8 @@ LONG = tiny_run("optimizer.stages=8", "checkpoint_seconds=3600", "validate_passe
 def start(
     folder: Path, environment: dict[str, str], *before: str, stderr: int = subprocess.PIPE
 ) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*before, sys.executable, "-m", "iwae_cli", *LONG],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        start_new_session=True,
-    )
+    words = (*before, *COMMAND, *LONG)
+    return start_process(folder, environment, *words, stderr=stderr, start_new_session=True)
 
 
 def wait_for_a_pass(folder: Path) -> Path:

@@ -20,6 +20,7 @@ from cluster_runs import (
     QUICK,
     TINY,
     assert_like_local_runs,
+    attached_after_a_kill,
     experiments,
     iwae,
     job_id,
@@ -60,14 +61,7 @@ def test_twelve_runs_survive_what_happens_to_them_on_a_cluster(shared: Path) -> 
     asked = experiments(shared)
     preempted, limited, killed = (FATES.index(name) for name in ("preempted", "limited", "killed"))
 
-    submitter = start(shared, *asked, *SLURM)
-    wait_until(
-        lambda: list(shared.glob("outputs/sweeps/*/submitted.json")), "all are submitted", submitter
-    )
-    submitter.kill()
-    submitter.communicate()
-
-    attached = start(shared, *asked, *SLURM)
+    attached = attached_after_a_kill(shared, *asked, *SLURM)
     wait_until(lambda: trains(shared, preempted), "the first long run trains", attached)
     shell("scontrol", "requeue", job_id(shared, preempted))
     wait_until(lambda: trains(shared, limited), "the second one trains", attached)

@@ -1,4 +1,4 @@
-"""Plain dataclasses for a run: types, ranges, defaults, and the run's identity.
+"""Plain dataclasses for a run: types, ranges and defaults.
 
 Nothing here knows of Hydra. The nodes `dataset`, `objective` and `optimizer` of a `Config` name
 one component of a registry with its keyword arguments; the component's own frozen dataclass says
@@ -7,38 +7,25 @@ which arguments exist and which values are allowed.
 
 import dataclasses
 import difflib
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_type_hints
 
-from omegaconf import MISSING, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.identity import NOT_IDENTITY
+from iwae_cli.core.wrong_type import wrong_type
 
 T = TypeVar("T")
 Component = dict[str, Any]
 
-FORMAT_VERSION = 1
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
 INITIALISATIONS = ("glorot", "original_code")
 COMPONENTS = ("dataset", "objective", "optimizer")
-TYPES = {  # as messages call them
-    "<class 'int'>": "a whole number",
-    "int | None": "a whole number or null",
-    "<class 'float'>": "a number",
-    "float | None": "a number or null",
-    "<class 'bool'>": "true or false",
-    "<class 'str'>": "a text",
-    "list[int]": "a list of whole numbers such as [5]",
-    "list[list[int]]": "a list of lists of whole numbers such as [[200,200]]",
-    "dict[str, typing.Any] | None": "null or the keys that differ, such as {k: 1}",
-}
-NOT_IDENTITY = {"identity": False}
 
 
 def require(condition: bool, message: str) -> None:
@@ -194,37 +181,6 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
     return result
 
 
-def wrong_type(cls: type, values: Mapping[str, Any], where: str = "") -> str:
-    """Return the message for the first of `values` that its field's type does not admit.
-
-    Args:
-        cls: The dataclass.
-        values: Its keyword arguments.
-        where: The config node they come from, empty for the top level.
-    """
-    types = get_type_hints(cls)
-    for key, value in values.items():
-        field_alone = dataclasses.make_dataclass(
-            cls.__name__, [(key, types[key], field(default=MISSING))]
-        )
-        try:
-            OmegaConf.merge(OmegaConf.structured(field_alone), {key: value})
-        except OmegaConfBaseException:
-            allowed = TYPES.get(str(types[key]), types[key])
-            dotted = f"{where}.{key}" if where else key
-            return f"{key} must be {allowed}, got {value!r}{instead(dotted, value, str(allowed))}"
-    return f"cannot be read: {dict(values)!r}"
-
-
-def instead(key: str, value: object, allowed: str) -> str:
-    """Return what to write in place of a value of a wrong type, where that can be told."""
-    if isinstance(value, list) and "list" not in allowed and value:
-        return f"; to sweep: -m {key}={','.join(map(str, value))}"
-    if isinstance(value, float) and value.is_integer() and "whole number" in allowed:
-        return f"; write {key}={value:.0f}"
-    return ""
-
-
 def parse(values: Mapping[str, Any]) -> Config:
     """Return the `Config` of a nested mapping of plain types, such as a composed YAML.
 
@@ -259,22 +215,12 @@ def parse(values: Mapping[str, Any]) -> Config:
     return dataclasses.replace(config, **nodes)
 
 
-def identity_fields(node: object) -> dict[str, Any]:
-    """Return the fields of a dataclass that belong to a run's identity, by name.
-
-    A field with `metadata={"identity": False}` never joins. One with `metadata={"identity":
-    "if set"}` (a key added after runs already existed) joins only where it differs from its
-    default, so that the identities of old runs stay valid.
-    """
-    joined = {}
-    for f in dataclasses.fields(node):  # type: ignore[arg-type]  # any dataclass
-        value, rule = getattr(node, f.name), f.metadata.get("identity", True)
-        if rule is True or (rule == "if set" and value != f.default):
-            joined[f.name] = value
-    return joined
-
-
-def identity(parts: Mapping[str, Any]) -> str:
-    """Return the SHA-256, in hex, of `parts` and the format version as sorted JSON."""
-    text = json.dumps({"format": FORMAT_VERSION, **parts}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def flattened(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested mapping as one of dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            found |= flattened(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from iwae_cli.core.config import NOT_IDENTITY, check_name, require
+from iwae_cli.core.config import check_name, require
 from iwae_cli.core.errors import DataError
+from iwae_cli.core.identity import NOT_IDENTITY
 from iwae_cli.core.seeding import derived_seed
 from iwae_cli.data import array_files, pixels
 from iwae_cli.data.dataset import Dataset

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from iwae_cli.core.config import Arch, Config
+from iwae_cli.core.config import Arch, Config, flattened
 from iwae_cli.reports import published
 from iwae_cli.reports.run_record import RunRecord
 
@@ -14,15 +14,10 @@ from iwae_cli.reports.run_record import RunRecord
 TABLE_KEYS = ("objective.", "arch.latents", "arch.hidden", "dataset.", "init_from")
 
 
-def flattened(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested mapping with dotted keys; lists become JSON."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flattened(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = json.dumps(value) if isinstance(value, list) else value
-    return flat
+def cells_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config as cells of a table, by dotted keys; lists become JSON."""
+    values = flattened(config)
+    return {k: json.dumps(v) if isinstance(v, list) else v for k, v in values.items()}
 
 
 def identity_keys(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,7 +28,7 @@ def identity_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     own["arch"] = {key: value for key, value in config["arch"].items() if key not in unnamed}
     if config.get("init_from"):
         own["init_from"] = identity_keys(config["init_from"])
-    return {key: value for key, value in flattened(own).items() if value is not None}
+    return {key: value for key, value in cells_of(own).items() if value is not None}
 
 
 def protocol_keys(run: RunRecord) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from iwae_cli.core.config import FORMAT_VERSION
 from iwae_cli.core.errors import ReportError
+from iwae_cli.core.identity import FORMAT_VERSION
 from iwae_cli.core.progress import ProgressReport
 from iwae_cli.reports.held_to import config_fault, environment_fault, own_rows
 from iwae_cli.reports.run_record import Arrays, RunRecord

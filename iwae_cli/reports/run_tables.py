@@ -8,9 +8,9 @@ import pandas as pd
 
 from iwae_cli.reports.naming import (
     architecture_name,
+    cells_of,
     data_names,
     data_of,
-    flattened,
     identity_keys,
     objective_name,
     protocol_names,
@@ -66,8 +66,8 @@ def runs_table(runs: Sequence[RunRecord]) -> pd.DataFrame:
                 | {"active.units": active_name(run, passes)}
                 | active_settings(run)
                 | {f"removal.{key}": value for key, value in last_row(run.removal).items()}
-                | flattened(run.config)
-                | {f"environment.{k}": v for k, v in flattened(run.environment).items()}
+                | cells_of(run.config)
+                | {f"environment.{k}": v for k, v in cells_of(run.environment).items()}
             )
     return pd.DataFrame(rows, dtype=object)
 

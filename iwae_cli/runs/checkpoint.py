@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from iwae_cli.core import config as configs
-from iwae_cli.core.config import FORMAT_VERSION, Config, require
+from iwae_cli.core.config import Config, require
 from iwae_cli.core.errors import CheckpointError, ConfigError
+from iwae_cli.core.identity import FORMAT_VERSION
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.loading import check_parameters, network_of
 from iwae_cli.runs.checkpoint_file import read_content, write_content

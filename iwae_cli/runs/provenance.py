@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from iwae_cli.core.config import FORMAT_VERSION
+from iwae_cli.core.identity import FORMAT_VERSION
 from iwae_cli.core.version import __version__
 from iwae_cli.data.dataset import SPLITS, Dataset
 

@@ -13,6 +13,7 @@ from iwae_cli.core import config, trackers
 from iwae_cli.core.config import Config
 from iwae_cli.core.device import check_compiler, device_of, precision_of
 from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.identity import identity, identity_fields
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import Dataset, Source
 from iwae_cli.objectives.base import Objective
@@ -95,6 +96,16 @@ def near(path: str) -> Path:
     return whole.relative_to(here) if whole.is_relative_to(here) else whole
 
 
+def identity_parts(settings: Config, components: Components) -> dict[str, Any]:
+    """Return what of a config joins a run's identity, but for what its data and parent are."""
+    return {
+        **identity_fields(settings),
+        "arch": identity_fields(settings.arch),
+        "objective": identity_fields(components.objective),
+        "optimizer": identity_fields(components.recipe),
+    }
+
+
 def validate(settings: Config) -> None:
     """Check everything of a config that needs neither data nor time.
 
@@ -153,16 +164,13 @@ class ResolvedRun:
     def identity(self) -> str:
         """SHA-256 over all that can change the run's parameters, in hex."""
         parts = {
-            **config.identity_fields(self.settings),
+            **identity_parts(self.settings, self.components),
             "precision": self.precision,
             "dataset": self.dataset.content_hash,
-            "arch": config.identity_fields(self.settings.arch),
-            "objective": config.identity_fields(self.components.objective),
-            "optimizer": config.identity_fields(self.components.recipe),
         }
         if self.parent:
             parts["init_from"] = self.parent.identity
-        return config.identity(parts)
+        return identity(parts)
 
     @cached_property
     def folder(self) -> RunFolder:

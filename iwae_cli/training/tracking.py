@@ -2,15 +2,15 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from iwae_cli.core import trackers
+from iwae_cli.core.config import flattened
 from iwae_cli.core.trackers import TrackedRun, Tracker
 from iwae_cli.runs.metrics import Metrics
 from iwae_cli.training.resolve import ResolvedRun
@@ -25,18 +25,9 @@ def trackers_of(
     """Open the trackers that a run's config names, or those of `names`."""
     nodes = run.settings.log
     chosen = {name: node for name, node in nodes.items() if names is None or name in names}
-    return trackers.tracking(chosen, TrackedRun(run.folder.path, flat(run.plain)), passes=passes)
-
-
-def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested mapping with dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
+    return trackers.tracking(
+        chosen, TrackedRun(run.folder.path, flattened(run.plain)), passes=passes
+    )
 
 
 def tell_pass(told: Sequence[Tracker], row: Metrics) -> None:

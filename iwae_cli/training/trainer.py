@@ -21,9 +21,6 @@ from iwae_cli.training.recipes.base import Recipe
 from iwae_cli.training.step import Update, set_learning_rate
 from iwae_cli.training.validation import validation_bound
 
-# An image costs about as much as this many of its samples (batch, binarisation, first layer), or as
-# this many where the lottery makes samples cheap.
-IMAGE_COST, LOTTERY_IMAGE_COST = 4, 14
 # Steps between two looks at the bound on a GPU, which has to be waited for.
 CHECK_STEPS = 100
 
@@ -178,7 +175,7 @@ class Trainer:
             NonFiniteError: The bound or a parameter became NaN or infinite.
         """
         last_save = last = time.monotonic()
-        total = self._work_of_passes(self.recipe.total_passes)
+        total = self.recipe.work(self.k, self.recipe.total_passes)
         forecast = Forecast(total)
         with (
             StopSignals() as signals,
@@ -209,16 +206,11 @@ class Trainer:
                     last_save = last = time.monotonic()
             save()
 
-    def _work_of_passes(self, number: int) -> float:
-        image = IMAGE_COST if self.recipe.all_rows else LOTTERY_IMAGE_COST
-        ks = (self.recipe.k_at(index, self.k) for index in range(number))
-        return len(self.train) * float(sum(k + image for k in ks))
-
     def _work_done(self) -> float:
-        done = self._work_of_passes(self.pass_index)
+        done = self.recipe.work(self.k, self.pass_index)
         if self.finished:
             return done
-        now = self._work_of_passes(self.pass_index + 1) - done
+        now = self.recipe.work(self.k, self.pass_index + 1) - done
         return done + now * self.step_in_pass / self.steps_per_pass
 
     def _images_in_pass(self) -> int:

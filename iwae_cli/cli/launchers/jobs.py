@@ -7,11 +7,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from iwae_cli.core.config import Config, identity_fields
+from iwae_cli.core.config import Config
 from iwae_cli.runs.sweep_folder import Job
-
-# A pass costs about as much as k samples of an image, and as this many for the image itself
-IMAGE_COST = 14
 
 
 @dataclass(frozen=True)
@@ -50,15 +47,12 @@ def jobs_of(points: Sequence[Point]) -> list[Job]:
 
 def key_of(config: Config) -> str:
     """Return a text that is equal for configs of the same run, without looking at the data."""
-    from iwae_cli.training.resolve import components_of
+    from iwae_cli.training.resolve import components_of, identity_parts
 
     components, parent = components_of(config), config.parent()
     parts: dict[str, Any] = {
-        **identity_fields(config),
-        "arch": identity_fields(config.arch),
+        **identity_parts(config, components),
         "dataset": dataclasses.asdict(components.source),  # type: ignore[call-overload]  # any dataclass
-        "objective": identity_fields(components.objective),
-        "optimizer": identity_fields(components.recipe),
         "outputs": config.outputs,
         "parent": key_of(parent) if parent else None,
     }
@@ -96,4 +90,4 @@ def _work(optimizer: str, k: int) -> float:
     from iwae_cli.training.resolve import find_recipe
 
     recipe = find_recipe(json.loads(optimizer))
-    return float(sum(recipe.k_at(i, k) + IMAGE_COST for i in range(recipe.total_passes)))
+    return recipe.work(k, recipe.total_passes)

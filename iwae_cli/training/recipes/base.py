@@ -12,6 +12,10 @@ from iwae_cli.core.config import require
 from iwae_cli.models.iwae import IWAE, Reduction
 from iwae_cli.training.schedules import KGrowth, LearningRate
 
+# An image costs about as much as this many of its samples (batch, binarisation, first layer), or as
+# this many where the lottery makes samples cheap.
+IMAGE_COST, LOTTERY_IMAGE_COST = 4, 14
+
 
 @dataclass(frozen=True)
 class Recipe(ABC):
@@ -58,6 +62,11 @@ class Recipe(ABC):
     def k_at(self, pass_index: int, k: int) -> int:
         """Return the number of samples in one pass, counted from 0, of a run that ends at `k`."""
         return self.growth.k_at(pass_index, self.total_passes, k)
+
+    def work(self, k: int, passes: int) -> float:
+        """Return the work of the first passes of a run that ends at `k`, in samples an image."""
+        image = IMAGE_COST if self.all_rows else LOTTERY_IMAGE_COST
+        return float(sum(self.k_at(index, k) + image for index in range(passes)))
 
     @abstractmethod
     def build(self, model: IWAE, images: Tensor, *, dynamic: bool) -> torch.optim.Optimizer:
