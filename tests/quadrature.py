@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from iwae_cli.evaluation.noise_space import latents_of_prior
+from iwae_cli.evaluation.noise_space import layers_of
 from iwae_cli.models.distributions import log_standard_normal
 from iwae_cli.models.iwae import IWAE
 
@@ -28,7 +28,8 @@ def exact_log_p(model: IWAE, x: Tensor, points: int = POINTS) -> Tensor:
         [np.log(w).sum() for w in itertools.product(weights / weights.sum(), repeat=count)]
     )
     with torch.no_grad():
-        latents = [h.unsqueeze(1).expand(-1, len(x), -1) for h in latents_of_prior(model, grid)]
+        drawn = model.latents_of_prior(layers_of(model, grid))
+        latents = [h.unsqueeze(1).expand(-1, len(x), -1) for h in drawn]
         log_p = model.log_p_x_and_h(x, latents)
         above = log_p.new_zeros(log_p.shape)
         for level in range(len(latents) - 1):

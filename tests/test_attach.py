@@ -134,3 +134,12 @@ def test_ctrl_c_asks_once_and_cancels_where_nobody_can_answer(
     for value, cancels in ((True, True), (False, False), (None, False)):
         answer(value)
         assert launch.cancel_wanted("2 queued") is cancels
+
+
+def test_jobs_of_an_engine_that_were_not_written_down_are_not_submitted_again(
+    sweep: SweepFolder,
+) -> None:
+    """The command was killed after the engine had them and before their ids were saved."""
+    engine = AtOnce(queue={0: "running"})
+    assert submit_missing(engine, sweep, sweep.jobs()) == 2
+    assert engine.took == [1, 2]

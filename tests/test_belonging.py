@@ -177,8 +177,9 @@ def test_exploring_thresholds_and_definitions_leaves_the_record(run: Path) -> No
         {"split": "test", "samples": 5},
         {"seed": 1, "samples": 5},
         {"samples": 2},
+        {"samples": 5, "limit": 7},
     ):
-        result = active_units(run, check=True, k=2, limit=5, **options)
+        result = active_units(run, check=True, k=2, **options)
         assert Path(result["csv"]).exists()
         assert Path(result["csv"]).name.startswith("active_units-")
     assert (run / "active_units.csv").read_bytes() == record

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from conftest import changed_checkpoint
 
 from iwae_cli.cli.main import main
 from iwae_cli.core.errors import ConfigError, ResultsError
@@ -59,6 +60,35 @@ def test_a_stopped_evaluation_goes_on_and_gives_what_a_whole_one_gives(
     assert evaluate(copied, estimator=AIS, limit=50)[0]["nll"] == whole["nll"]
     assert len(blocks) == 4  # three blocks, of which the second was begun twice
     assert not list(copied.glob(".ais*"))
+
+
+def test_a_changed_model_takes_over_neither_steps_nor_half_done_estimates(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*arguments: Any, **options: Any) -> Any:
+        if (copied / "ais_steps.npz").exists() and list(copied.glob(".ais*")):
+            raise KeyboardInterrupt
+        return ais.anneal(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chains, "anneal", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(copied, estimator=AIS, limit=30)
+    assert list(copied.glob(".ais*"))
+    with changed_checkpoint(copied) as content:
+        content["model"]["generative.0.logits.bias"] += 0.5
+    found = evaluate(copied, estimator=AIS, limit=30)[0]["nll"]
+    for file in (*copied.glob(".ais*"), copied / "ais_steps.npz", copied / "eval.csv"):
+        file.unlink(missing_ok=True)
+    assert evaluate(copied, estimator=AIS, limit=30)[0]["nll"] == found
+
+
+def test_an_estimate_does_not_depend_on_what_was_estimated_before(copied: Path) -> None:
+    evaluate(copied, estimator="ais,temperatures=6,chains=2,leapfrogs=2", limit=3, seed=1)
+    after = evaluate(copied, estimator=AIS, limit=3)[0]["nll"]
+    for name in ("ais_steps.npz", "eval.csv"):
+        (copied / name).unlink()
+    assert evaluate(copied, estimator=AIS, limit=3)[0]["nll"] == after
 
 
 def test_an_image_alone_gives_what_it_gives_among_others(copied: Path) -> None:

@@ -136,7 +136,7 @@ def test_a_swap_should_move_the_units_towards_those_of_the_second_objective(
 def test_claims_of_several_seeds_have_a_mean_and_are_in_every_format(outputs: Path) -> None:
     runs = [run_of(outputs, "iwae", 2, seed) for seed in (0, 1)]
     for run, difference in zip(runs, (0.01, 0.03), strict=True):
-        active_units(run, check=True, k=5, limit=3, samples=2)
+        active_units(run, check=True, k=5, samples=2)
         table = pd.read_csv(run / "removal.csv")
         write_table(run / "removal.csv", table.assign(difference=difference))
     report = report_of(outputs)

@@ -37,7 +37,7 @@ def newer(run: Path, *, nll: float, when: str) -> None:
 
 
 def test_a_report_of_its_own_runs_csv_has_the_same_tables(outputs: Path, tmp_path: Path) -> None:
-    active_units(run_of(outputs, "iwae", 2), check=True, k=5, limit=9, samples=2)
+    active_units(run_of(outputs, "iwae", 2), check=True, k=5, samples=2)
     change_config(run_of(outputs, "vae", 2), {"optimizer.eps": 1.0, "init_from": None})
     first = report_of(outputs)
     write(first, tmp_path / "report")

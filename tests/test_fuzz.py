@@ -50,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run folder with every kind of file."""
     folder = training.run(settings(tmp_path_factory.mktemp("outputs"))).folder
     evaluate(folder, k=[2, 3], limit=20)
-    active_units(folder, samples=2, check=True, k=3, limit=20)
+    active_units(folder, samples=2, check=True, k=3)
     return folder
 
 

@@ -98,3 +98,10 @@ def test_a_warning_says_what_to_do_and_what_it_costs_where_the_bias_counts(
             "warning: 37 % of the images have a Pareto k-hat above 0.7 at k=5000: the NLL is too "
             "high, by 0.13 nats or more; --k 50000 takes about 17 min here"
         )
+
+
+@pytest.mark.parametrize("k", [1100, 1300, 1600])
+def test_a_tail_of_equal_weights_has_a_shape(k: int) -> None:
+    log_w = torch.zeros(k, 1, dtype=torch.float64)
+    log_w[: tail_size(k)] = math.log(4.0)
+    assert bool(pareto_k_hat(log_w).isfinite().all())

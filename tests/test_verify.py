@@ -50,6 +50,23 @@ def test_everything_of_an_untouched_run_holds(evaluated: Path) -> None:
     assert set(holds) == {"data", "identity", "config.yaml", *rows}
 
 
+def test_an_older_row_of_the_same_images_does_no_harm(evaluated: Path) -> None:
+    """A run that went on has both; per_image.npz has the estimates of the last one alone."""
+    table = pd.read_csv(evaluated / "eval.csv").drop(columns="check")
+    older = table.assign(steps=1, nll=table["nll"] + 1)
+    pd.concat([older, table]).to_csv(evaluated / "eval.csv", index=False)
+    code, holds, _ = verified(evaluated)
+    assert code == 0
+    assert all(holds.values())
+
+
+def test_an_array_of_another_length_is_a_check_that_fails(evaluated: Path) -> None:
+    with np.load(evaluated / "per_image.npz") as stored:
+        arrays = {name: values[:7] for name, values in stored.items()}
+    write_arrays(evaluated / "per_image.npz", arrays)
+    assert "eval.csv test L_k k=300" in wrong(evaluated)
+
+
 def wrong(run: Path) -> set[str]:
     """Return what does not hold, after checking that the command failed."""
     code, holds, error = verified(run)

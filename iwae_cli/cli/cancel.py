@@ -33,6 +33,7 @@ def cancel(sweep: str, outputs: Path, as_json: bool) -> None:
         raise UsageError(
             f"the runs of {found.name} belong to the command that started them: end it with Ctrl-C"
         )
+    engine.check()
     active = engine.active(found)
     engine.cancel(found)
     if as_json:

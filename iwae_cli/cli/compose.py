@@ -94,7 +94,10 @@ def words_of(override: Override) -> list[str]:
         return [str(override.input_line)]
     if not override.is_discrete_sweep():
         raise ConfigError(f"'{override.input_line}' has no end: name the values, as in k=1,5")
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    words = [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    if not words:
+        raise ConfigError(f"'{override.input_line}' has no values")
+    return words
 
 
 def name_of(words: Sequence[str]) -> str:

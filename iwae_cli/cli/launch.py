@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from iwae_cli.cli import compose, launchers
 from iwae_cli.cli.launchers.attach import Watch, submit_missing
-from iwae_cli.cli.launchers.base import Engine, Here
+from iwae_cli.cli.launchers.base import Engine, EngineAway, Here
 from iwae_cli.cli.launchers.jobs import Point, jobs_of
 from iwae_cli.cli.launchers.outcome import Launched, outcome
 from iwae_cli.core.config import parse
@@ -175,7 +175,17 @@ def refuse_second_engine(sweep: SweepFolder, name: str) -> None:
     if not sweep.exists or (before := sweep.launcher()["name"]) == name:
         return
     engine = launchers.find(sweep.launcher())
-    if isinstance(engine, Engine) and engine.active(sweep):
+    if not isinstance(engine, Engine):
+        return
+    try:
+        engine.check()
+        active = engine.active(sweep)
+    except (ConfigError, EngineAway) as error:
+        raise UsageError(
+            f"this sweep was given to launcher={before}, which cannot be asked ({error}): bring it "
+            f"back, or remove {sweep.path}"
+        ) from None
+    if active:
         raise UsageError(
             f"jobs of this sweep are with launcher={before}: attach to them with that, or end "
             f"them with 'iwae cancel {sweep.name}'"

@@ -12,6 +12,7 @@ import click
 from iwae_cli.cli.options import as_json
 from iwae_cli.cli.output import fail_if_unreadable, line_width, print_json, print_table
 from iwae_cli.core.errors import UsageError
+from iwae_cli.core.progress import counted
 
 if TYPE_CHECKING:
     from iwae_cli.reports.report import Report
@@ -123,11 +124,6 @@ def print_report(made: "Report", *, missing: bool) -> None:
         click.echo(
             f"{counted(waiting, 'run')} without a test NLL of all images: --missing lists them"
         )
-
-
-def counted(number: int, what: str) -> str:
-    """Return `1 run` or `3 runs`."""
-    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def report_as_json(made: "Report") -> dict[str, Any]:

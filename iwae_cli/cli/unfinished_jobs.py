@@ -8,7 +8,7 @@ from iwae_cli.cli import launchers
 from iwae_cli.cli.launchers.attach import state_of
 from iwae_cli.cli.launchers.base import Active, Engine, EngineAway
 from iwae_cli.core.errors import ConfigError
-from iwae_cli.runs.sweep_folder import SweepFolder, sweeps_below
+from iwae_cli.runs.sweep_folder import FINAL, SweepFolder, sweeps_below
 
 COLUMNS = {"run": "job", "state": "state", "job_id": "job id", "sweep": "sweep", "log": "log"}
 SPARE = ("log",)
@@ -29,10 +29,11 @@ def unfinished_jobs(folder: Path) -> list[dict[str, Any]]:
 
 def rows_of(sweep: SweepFolder, engine: Engine) -> list[dict[str, Any]]:
     """Return the rows of one sweep; of an engine that does not answer, what the records say."""
-    ids, active = sweep.submitted(), active_of(sweep, engine)
-    rows = []
-    for job in sweep.jobs():
-        record = sweep.record(job.number)
+    ids, rows = sweep.submitted(), list[dict[str, Any]]()
+    records = [(job, sweep.record(job.number)) for job in sweep.jobs()]
+    ended = all(record is not None and record["state"] in FINAL for _, record in records)
+    active = {} if ended else active_of(sweep, engine)
+    for job, record in records:
         state = str(record["state"]) if record else "queued"
         if active is not None:
             state = state_of(record, active.get(job.number))

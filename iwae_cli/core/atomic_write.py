@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import io
+import json
 import logging
 import os
 import tempfile
@@ -121,3 +122,13 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise IwaeError(f"cannot write {path}: {error.strerror}; name another --output") from None
+
+
+def write_json(path: Path, content: object) -> None:
+    """Replace a file by `content` as JSON."""
+    write_atomically(path, (json.dumps(content) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401  (whatever it holds)
+    """Return what a JSON file holds."""
+    return json.loads(path.read_text())

@@ -59,8 +59,7 @@ class StopSignals:
 
     def _leave_if_told(self) -> None:
         if self.interrupt and self.received is not None:
-            name = signal.Signals(self.received).name
-            raise Stopped(f"stopped by {name}", signal_number=self.received)
+            raise Stopped(f"stopped by {named(self.received)}", signal_number=self.received)
 
     def __exit__(
         self,
@@ -74,3 +73,8 @@ class StopSignals:
             signal.signal(number, signal.SIG_IGN if again else handler)
         if kind is None and self._entered:
             self._entered[-1]._leave_if_told()
+
+
+def named(number: int) -> str:
+    """Return a signal's name, Ctrl-C for SIGINT."""
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name

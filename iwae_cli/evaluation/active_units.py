@@ -22,7 +22,6 @@ from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.layers import GaussianLayer, TanhNetwork
 from iwae_cli.runs.checked_table import DIGESTS
 from iwae_cli.runs.eval_csv import key_of
-from iwae_cli.runs.folder import RunFolder
 
 Definition = Literal["paper", "original-code"]
 THRESHOLD = 0.01
@@ -170,7 +169,7 @@ def active_units(
         "threshold": threshold,
         "seed": seed,
     }
-    name = result_name(run.folder, settings)
+    name = result_name(run, settings)
     run.folder.write_active_units(table.assign(**settings), name=name)
     counts = [int((a > threshold).sum()) for a in layers]
     result = {
@@ -189,21 +188,22 @@ def active_units(
     return result
 
 
-def result_name(folder: RunFolder, settings: Mapping[str, Any]) -> str:
+def result_name(run: TrainedRun, settings: Mapping[str, Any]) -> str:
     """Return what follows `active_units` and `removal` in the names of the files of a count.
 
     It is empty for the record that reports show: threshold 0.01, definition `paper`, all training
     images, seed 0, and not fewer samples than before. Any other settings have files of their own.
     """
-    wanted = {"threshold": THRESHOLD, "definition": "paper", "split": "train", "seed": 0}
-    known = folder.recorded(
-        folder.active_units, parameters=settings["parameters"], steps=settings["steps"]
+    usual = {"threshold": THRESHOLD, "definition": "paper", "split": "train", "seed": 0}
+    wanted = {**usual, "images": len(run.dataset.train)}
+    known = run.folder.recorded(
+        run.folder.active_units, parameters=settings["parameters"], steps=settings["steps"]
     )
     before = 0 if known is None or "samples" not in known else int(known["samples"].iloc[0])
-    usual = all(settings[key] == value for key, value in wanted.items())
-    if usual and (known is None or settings["samples"] >= before):
+    record = all(settings[key] == value for key, value in wanted.items())
+    if record and (known is None or settings["samples"] >= before):
         return ""
-    where = "{definition}-{split}-threshold{threshold:g}-samples{samples}-seed{seed}"
+    where = "{definition}-{split}-n{images}-threshold{threshold:g}-samples{samples}-seed{seed}"
     return "-" + where.format(**settings)
 
 

@@ -4,6 +4,7 @@ The path q^(1-b) p^b is N(e; 0, I) w(e)^b in the coordinates of the noise, so on
 the sum over temperatures of (b_t - b_{t-1}) log w, with Hamiltonian moves between them.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -53,21 +54,6 @@ class Randomness(Protocol):
         """Return numbers in [0, 1), [c, B]."""
 
 
-class Annealed(NamedTuple):
-    """What a run of chains came to.
-
-    Attributes:
-        log_w: AIS log weights, float64, [c, B]; their mean weight is p(x) in expectation, or
-            1 / p(x) for chains that ran from p to q.
-        acceptance: Mean acceptance of the moves at each temperature, [T - 1].
-        steps: Their step sizes, [T - 1].
-    """
-
-    log_w: Tensor
-    acceptance: Tensor
-    steps: Tensor
-
-
 class Move(NamedTuple):
     """A state of the chains after a move, and the acceptance probabilities [c, B]."""
 
@@ -83,50 +69,45 @@ def adapted_steps(model: IWAE, x: Tensor, work: Annealing, randomness: Randomnes
     shrinks else. Chains that estimate something must not use their own run's: that would break
     the bound (Huang et al. 2020). Two sweeps, so that the first temperatures are adapted too.
     """
-    step = FIRST_STEP
+    used, step = list[float](), FIRST_STEP
     for _ in range(2):
-        found = anneal(model, x, work, randomness, steps=None, first_step=step)
-        if not len(found.steps):
-            break
-        step = float(found.steps[: max(1, len(found.steps) // 10)].mean())
-    return found.steps
+        used, noise = [], randomness.normal(work.chains)
+        slope = slope_at(model, x, noise)
+        for t in range(1, work.temperatures):
+            move = hmc_move(model, x, noise, slope, work, randomness, b=work.b(t), step=step)
+            noise, slope = move.noise, move.slope
+            used.append(step)
+            rate = float(move.acceptance.mean())
+            step = min(LARGEST_STEP, step * math.exp(ADAPTATION * (rate - ACCEPTANCE)))
+        first = used[: max(1, len(used) // 10)]
+        step = sum(first) / len(first) if first else step
+    return torch.tensor(used)
 
 
 def anneal(
-    model: IWAE,
-    x: Tensor,
-    work: Annealing,
-    randomness: Randomness,
-    *,
-    steps: Tensor | None,
-    first_step: float = FIRST_STEP,
-) -> Annealed:
-    """Return AIS weights of chains from q to p; log of their mean bounds log p(x) from below.
+    model: IWAE, x: Tensor, work: Annealing, randomness: Randomness, *, steps: Tensor
+) -> Tensor:
+    """Return AIS log weights of chains from q to p, float64, [c, B]: their mean weight is p(x).
+
+    The log of the mean of c of them bounds log p(x) from below.
 
     Args:
         model: On any device.
         x: Binary images, [B, D].
         work: Numbers of temperatures, chains and leapfrog steps.
         randomness: Of starts, momenta and acceptance.
-        steps: Frozen step sizes, [T - 1]; None adapts them on the way, for no estimate.
-        first_step: To adapt from.
+        steps: Frozen step sizes, [T - 1].
     """
     noise = randomness.normal(work.chains)
-    slope = slope_at(model, x, noise) if work.temperatures > 1 else None
-    log_w = (slope.log_w if slope else log_weights_at(model, x, noise)).double()
-    total, step = log_w * work.b(1), first_step
-    used, accepted = [], []
-    for t in range(1, work.temperatures):
-        step = float(steps[t - 1]) if steps is not None else step
-        assert slope
+    if work.temperatures == 1:
+        return log_weights_at(model, x, noise).double().cpu()
+    slope = slope_at(model, x, noise)
+    total = slope.log_w.double() * work.b(1)
+    for t, step in enumerate(steps.tolist(), start=1):
         move = hmc_move(model, x, noise, slope, work, randomness, b=work.b(t), step=step)
         noise, slope = move.noise, move.slope
         total += slope.log_w.double() * (work.b(t + 1) - work.b(t))
-        rate = float(move.acceptance.mean())
-        used.append(step)
-        accepted.append(rate)
-        step = min(LARGEST_STEP, step * float(torch.tensor(ADAPTATION * (rate - ACCEPTANCE)).exp()))
-    return Annealed(total.cpu(), torch.tensor(accepted), torch.tensor(used))
+    return total.cpu()
 
 
 def anneal_back(
@@ -137,8 +118,10 @@ def anneal_back(
     randomness: Randomness,
     *,
     steps: Tensor,
-) -> Annealed:
-    """Return AIS weights of chains from an exact sample of p(h | x) to q: their mean is 1 / p(x).
+) -> Tensor:
+    """Return AIS log weights of chains from an exact sample of p(h | x) to q, float64, [c, B].
+
+    The mean weight is 1 / p(x).
 
     Minus the log of their mean bounds log p(x) from above (bidirectional Monte Carlo, Grosse et
     al. 2015, arXiv 1511.02543): the moves are those of `anneal` in the opposite order.
@@ -154,15 +137,13 @@ def anneal_back(
     noise = exact.expand(work.chains, -1, -1).contiguous()
     slope = slope_at(model, x, noise)
     total = slope.log_w.new_zeros(slope.log_w.shape, dtype=torch.float64)
-    accepted = []
     for t in range(work.temperatures, 0, -1):
         total -= slope.log_w.double() * (work.b(t) - work.b(t - 1))
         if t > 1:
             b, step = work.b(t - 1), float(steps[t - 2])
             move = hmc_move(model, x, noise, slope, work, randomness, b=b, step=step)
             noise, slope = move.noise, move.slope
-            accepted.append(float(move.acceptance.mean()))
-    return Annealed(total.cpu(), torch.tensor(accepted[::-1]), steps)
+    return total.cpu()
 
 
 def hmc_move(

@@ -1,9 +1,8 @@
 """AIS of a trained run: step sizes found once and frozen, blocks of images, resumed if stopped."""
 
 import time
-import zipfile
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,22 +12,23 @@ from torch import Tensor
 
 from iwae_cli.core import config
 from iwae_cli.core.atomic_write import write_arrays
-from iwae_cli.core.errors import ConfigError, ResultsError
+from iwae_cli.core.identity import identity
 from iwae_cli.core.progress import ProgressReport
 from iwae_cli.core.seeding import derived_seed
 from iwae_cli.evaluation.ais import Annealing, adapted_steps, anneal
-from iwae_cli.evaluation.estimators import ANNEALED
+from iwae_cli.evaluation.estimators import ANNEALED, parameters_of
 from iwae_cli.evaluation.likelihood import Likelihood
 from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.evaluation.sampling import Images
 from iwae_cli.evaluation.tails import jackknife_bias
 from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.objectives.importance import effective_sample_size, log_mean_exp
+from iwae_cli.runs.eval_csv import EvaluationKey
 
 Array = NDArray[np.float64]
 
 BLOCK_IMAGES = 20  # annealed together, and saved together
-ADAPTED_ON = 40  # training images
+ADAPTED_ON, ADAPTED_CHAINS = 40, 16  # training images that step sizes are found on
 
 
 class Estimates(NamedTuple):
@@ -46,10 +46,7 @@ def annealing_of(text: str) -> Annealing:
         ConfigError: An unknown parameter, or one out of range.
     """
     _, *pairs = text.split(",")
-    if bad := [pair for pair in pairs if "=" not in pair]:
-        raise ConfigError(f"estimator: cannot read '{bad[0]}': parameters are written key=value")
-    values = dict(pair.split("=", 1) for pair in pairs)
-    return config.build(Annealing, values, where="estimator")
+    return config.build(Annealing, parameters_of("estimator", pairs), where="estimator")
 
 
 def label_of(work: Annealing) -> str:
@@ -76,37 +73,20 @@ class ImageChance:
         return torch.from_numpy(np.stack(rows, axis=1)).to(self.like.device)
 
 
-def frozen_steps(run: TrainedRun, work: Annealing, seed: int) -> Tensor:
-    """Return the step sizes for this much work, [T - 1], found on training images if need be.
+def frozen_steps(run: TrainedRun, work: Annealing) -> Tensor:
+    """Return the step sizes for temperatures and leapfrogs of `work`, [T - 1].
 
-    They are kept in the run folder, so that every estimate uses the same.
+    They are found on training images, whatever is to be estimated with them, and kept in the run
+    folder.
     """
-    name = f"{label_of(work)} steps={run.checkpoint.training.steps}"
-    file = run.folder.path / "ais_steps.npz"
-    known = read_arrays(file) if run.folder.saved else {}
+    name, digest = label_of(work), run.checkpoint.parameters_digest
+    known = run.folder.arrays_of(run.folder.ais_steps, parameters=digest)
     if name not in known:
-        images = run.images("train", ADAPTED_ON)
-        x = inputs_of(run, images, 0, derived_seed(seed, "adaptation"))
-        chance = chance_of(run, derived_seed(seed, "adaptation"), 0, len(x))
-        known[name] = adapted_steps(run.model, x, work, chance).numpy()
-        if run.folder.saved:
-            write_arrays(file, known)
+        seed, own = derived_seed(0, "adaptation"), replace(work, chains=ADAPTED_CHAINS)
+        x = inputs_of(run, run.images("train", ADAPTED_ON), 0, seed)
+        known = {name: adapted_steps(run.model, x, own, chance_of(run, seed, 0, len(x))).numpy()}
+        run.folder.add_arrays_of(run.folder.ais_steps, known, parameters=digest)
     return torch.from_numpy(known[name])
-
-
-def read_arrays(file: Path) -> dict[str, Array]:
-    """Return the arrays of a file by name, none if there is no such file.
-
-    Raises:
-        ResultsError: It is damaged.
-    """
-    if not file.exists():
-        return {}
-    try:
-        with np.load(file, allow_pickle=False) as stored:
-            return dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        raise ResultsError(f"{file} is damaged: move it away and evaluate again") from None
 
 
 def inputs_of(run: TrainedRun, images: Images, first: int, seed: int) -> Tensor:
@@ -124,7 +104,7 @@ def chance_of(run: TrainedRun, seed: int, first: int, images: int) -> ImageChanc
 
 
 def annealed_likelihoods(
-    run: TrainedRun, images: Images, *, work: Annealing, seed: int, key: str
+    run: TrainedRun, images: Images, *, work: Annealing, key: EvaluationKey
 ) -> Likelihood:
     """Return log of the mean AIS weight for each image; after a stop it goes on where it was.
 
@@ -132,23 +112,21 @@ def annealed_likelihoods(
         run: The model, and the folder for step sizes and for what is done already.
         images: In [0, 1], [N, D].
         work: Numbers of temperatures, chains and leapfrog steps.
-        seed: Of binarisation and chains.
-        key: Names this evaluation of the run.
+        key: Of this evaluation; its seed is that of binarisation and chains.
     """
     start = time.perf_counter()
-    run.model.requires_grad_(False)
-    steps = frozen_steps(run, work, seed)
-    partial = run.folder.path / f".ais-{key}-steps{run.checkpoint.training.steps}.npz"
-    known = read_arrays(partial) if run.folder.saved else {}
+    steps = frozen_steps(run, work)
+    partial = run.folder.path / f".ais-{identity(asdict(key))[:16]}.npz"
+    known = run.folder.read_arrays(partial) if run.folder.saved else {}
     found = Estimates(*(list(known.get(name, [])) for name in Estimates._fields))
     before = float(known["seconds"]) if known else 0.0
     done = len(found.log_p)
     with ProgressReport(ANNEALED, total=len(images), done=done) as report:
         for first in range(done, len(images), BLOCK_IMAGES):
             block = images[first : first + BLOCK_IMAGES]
-            x = inputs_of(run, block, first, seed)
-            chance = chance_of(run, seed, first, len(block))
-            add(found, anneal(run.model, x, work, chance, steps=steps).log_w)
+            x = inputs_of(run, block, first, key.seed)
+            chance = chance_of(run, key.seed, first, len(block))
+            add(found, anneal(run.model, x, work, chance, steps=steps))
             seconds = before + time.perf_counter() - start
             if run.folder.saved:
                 write_arrays(partial, {**as_arrays(found), "seconds": np.array(seconds)})

@@ -46,13 +46,22 @@ def find_named(kind: str, text: str, known: Mapping[str, str] | None = None) -> 
             if kind == "objective"
             else f"cannot read '{text}': one {kind} at a time"
         )
-    if bad := [pair for pair in pairs if "=" not in pair]:
-        raise ConfigError(f"{kind}: cannot read '{bad[0]}': parameters are written key=value")
-    values = {"name": known[name], **dict(pair.split("=", 1) for pair in pairs)}
+    values = {"name": known[name], **parameters_of(kind, pairs)}
     objective = config.build(objectives.find(values["name"]), values, where=kind)
     parameters = dataclasses.asdict(objective)  # type: ignore[call-overload]  # any dataclass
     options = ",".join(f"{key}={value}" for key, value in parameters.items() if key != "name")
     return Estimator(f"{name}({options})" if options else name, objective)
+
+
+def parameters_of(kind: str, pairs: Sequence[str]) -> dict[str, str]:
+    """Return parameters that are written key=value; `kind` is what messages call their owner.
+
+    Raises:
+        ConfigError: One is written otherwise.
+    """
+    if bad := [pair for pair in pairs if "=" not in pair]:
+        raise ConfigError(f"{kind}: cannot read '{bad[0]}': parameters are written key=value")
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def check_k(estimators: Iterable[Estimator], ks: Sequence[int]) -> None:

@@ -24,6 +24,7 @@ from iwae_cli.evaluation.estimators import (
 )
 from iwae_cli.evaluation.likelihood import Likelihood, log_likelihoods
 from iwae_cli.evaluation.noise import EvaluationNoise
+from iwae_cli.evaluation.sampling import Images
 from iwae_cli.evaluation.tail_warning import warn_of_heavy_tails
 from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.runs.eval_csv import L_K, EvaluationKey, agrees
@@ -96,19 +97,7 @@ def evaluate_run(
     """
     ks = sorted(set(k))
     images = run.images(split, limit)
-    keys = {
-        n: EvaluationKey(
-            steps=run.checkpoint.training.steps,
-            split=split,
-            images=len(images),
-            seed=seed,
-            estimator=estimator.label,
-            precision=run.precision,
-            parameters=run.checkpoint.parameters_digest,
-            k=n,
-        )
-        for n in ks
-    }
+    keys = {n: key_for(run, images, split, seed, estimator.label, n) for n in ks}
     known = run.folder.read_evaluations()
     stored = {n: key.row_in(known) for n, key in keys.items()}
     # before the work: what is damaged cannot be added to
@@ -120,25 +109,48 @@ def evaluate_run(
     }
     missing = [n for n in ks if n not in rows]
     if missing:
-        noise = EvaluationNoise(seed, run.model.latents)
-        found = log_likelihoods(
-            run.model,
-            images,
-            ks=missing,
-            noise=noise,
-            dynamic=run.dynamic,
-            estimate=estimator.objective.bound,
-        )
-        about: dict[str, Any] = {"bound_kind": estimator.objective.kind}
-        if estimator.label != BY_L_K.label:  # first-order results on L_k alone
-            about |= {"se_mc": math.nan, "bias": math.nan, "bias_jackknife": math.nan}
-        for e in found:
-            rows[e.k] = finished_row(run, keys[e.k], e, about)
-        new_arrays = {keys[e.k].array_name(): e.log_p for e in found}
-        new_arrays |= {keys[e.k].k_hat_name(): e.k_hat for e in found}
-        store(run, [rows[e.k] for e in found], new_arrays)
+        rows |= computed(run, images, {n: keys[n] for n in missing}, estimator)
     warn_of_heavy_tails(rows[ks[-1]])
     return [rows[n] for n in ks]
+
+
+def key_for(
+    run: TrainedRun, images: Images, split: Split, seed: int, estimator: str, k: int
+) -> EvaluationKey:
+    """Return the key of an evaluation of these images of a split."""
+    return EvaluationKey(
+        steps=run.checkpoint.training.steps,
+        split=split,
+        images=len(images),
+        seed=seed,
+        estimator=estimator,
+        precision=run.precision,
+        parameters=run.checkpoint.parameters_digest,
+        k=k,
+    )
+
+
+def computed(
+    run: TrainedRun, images: Images, keys: Mapping[int, EvaluationKey], estimator: Estimator
+) -> dict[int, dict[str, Any]]:
+    """Return new rows of eval.csv for each k, and store them with single images' estimates."""
+    seed = next(iter(keys.values())).seed
+    found = log_likelihoods(
+        run.model,
+        images,
+        ks=list(keys),
+        noise=EvaluationNoise(seed, run.model.latents),
+        dynamic=run.dynamic,
+        estimate=estimator.objective.bound,
+    )
+    about: dict[str, Any] = {"bound_kind": estimator.objective.kind}
+    if estimator.label != BY_L_K.label:  # first-order results on L_k alone
+        about |= {"se_mc": math.nan, "bias": math.nan, "bias_jackknife": math.nan}
+    rows = {e.k: finished_row(run, keys[e.k], e, about) for e in found}
+    arrays = {keys[e.k].array_name(): e.log_p for e in found}
+    arrays |= {keys[e.k].k_hat_name(): e.k_hat for e in found}
+    store(run, list(rows.values()), arrays)
+    return rows
 
 
 def evaluate_annealed(
@@ -146,23 +158,14 @@ def evaluate_annealed(
 ) -> dict[str, Any]:
     """Return the row of eval.csv for annealed importance sampling, computed unless it is there."""
     images = run.images(split, limit)
-    key = EvaluationKey(
-        steps=run.checkpoint.training.steps,
-        split=split,
-        images=len(images),
-        seed=seed,
-        estimator=label_of(work),
-        precision=run.precision,
-        parameters=run.checkpoint.parameters_digest,
-        k=work.chains,
-    )
+    key = key_for(run, images, split, seed, label_of(work), work.chains)
     name = key.array_name()
     # before the work: what is damaged cannot be added to
     log_p = run.folder.read_per_image().get(name)
     stored = key.row_in(run.folder.read_evaluations())
     if stored is not None and agrees(stored, log_p):
         return stored
-    found = annealed_likelihoods(run, images, work=work, seed=seed, key=name)
+    found = annealed_likelihoods(run, images, work=work, key=key)
     row = finished_row(run, key, found, {"bound_kind": "lower"})
     store(run, [row], {name: found.log_p})
     return row

@@ -50,26 +50,12 @@ def slope_at(model: IWAE, x: Tensor, noise: Tensor) -> Slope:
 def noise_of(model: IWAE, x: Tensor, latents: Sequence[Tensor]) -> Tensor:
     """Return the noise that gives these latents, [k, B, H], the inverse of `model.recognise`.
 
-    Layer by layer: zero noise gives a layer's mean, unit noise that plus its standard deviation.
-
     Args:
         model: On any device.
         x: Binary images, [B, D].
         latents: Of each stochastic layer, [k, B, H].
     """
-    noise = [torch.zeros_like(h) for h in latents]
-    for level, h in enumerate(latents):
-        mean = model.recognise(x, noise)[0][level]
-        noise[level] = torch.ones_like(h)
-        std = model.recognise(x, noise)[0][level] - mean
-        noise[level] = (h - mean) / std
+    below = [x, *latents]
+    layers = zip(model.recognition_layers, below, latents, strict=False)
+    noise = [layer(inputs).noise_at(h) for layer, inputs, h in layers]
     return torch.cat(noise, dim=-1)
-
-
-@torch.no_grad()
-def latents_of_prior(model: IWAE, noise: Tensor) -> list[Tensor]:
-    """Return latents drawn from p(h), [..., H] a layer, from standard normal noise [..., H]."""
-    layers = layers_of(model, noise)
-    for level in range(len(layers) - 1, 0, -1):
-        layers[level - 1] = model.generative[level](layers[level]).transform(layers[level - 1])
-    return layers

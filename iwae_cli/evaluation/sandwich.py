@@ -16,7 +16,7 @@ from iwae_cli.evaluation.ais import Annealing, anneal, anneal_back
 from iwae_cli.evaluation.chains import annealing_of, chance_of, frozen_steps, label_of
 from iwae_cli.evaluation.estimators import ANNEALED
 from iwae_cli.evaluation.noise import EvaluationNoise
-from iwae_cli.evaluation.noise_space import latents_of_prior, log_weights_at, noise_of
+from iwae_cli.evaluation.noise_space import layers_of, log_weights_at, noise_of
 from iwae_cli.evaluation.sampling import log_weights
 from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.objectives.importance import log_mean_exp
@@ -35,7 +35,7 @@ def simulated(run: TrainedRun, count: int, seed: int) -> tuple[Tensor, Tensor]:
     noise = generator.standard_normal((count, sum(model.latents)), np.float32)
     uniform = generator.random((count, model.data_dim), np.float32)
     with torch.no_grad():
-        latents = latents_of_prior(model, torch.from_numpy(noise).to(like))
+        latents = model.latents_of_prior(layers_of(model, torch.from_numpy(noise).to(like)))
         x = (torch.from_numpy(uniform).to(like) < model.pixel_means(latents[0])).to(like)
     return x, noise_of(model, x, [h.unsqueeze(0) for h in latents])
 
@@ -87,8 +87,7 @@ def sandwich(
         raise ConfigError(f"images and k must be at least 1, got {images} and {k}")
     work = annealing_of(estimator) if name == ANNEALED else None
     run = TrainedRun(path, device=device, output=output)
-    run.model.requires_grad_(False)
-    steps = frozen_steps(run, work, seed) if work else None
+    steps = frozen_steps(run, work) if work else None
     x, exact = simulated(run, images, seed)
     lower, upper = [], []
     with ProgressReport("sandwich", total=images) as report:
@@ -132,8 +131,8 @@ def annealed_block(
     """Return what chains from q and chains from h* say of log p(x), float64, [B] each."""
     forth = chance_of(run, derived_seed(seed, "sandwich"), first, len(x))
     back = chance_of(run, derived_seed(seed, "sandwich from above"), first, len(x))
-    below = anneal(run.model, x, work, forth, steps=steps).log_w
-    above = anneal_back(run.model, x, exact, work, back, steps=steps).log_w
+    below = anneal(run.model, x, work, forth, steps=steps)
+    above = anneal_back(run.model, x, exact, work, back, steps=steps)
     return log_mean_exp(below), -log_mean_exp(above)
 
 

@@ -71,6 +71,7 @@ def shape_of(excesses: Array) -> float:
     quartile = excesses[math.floor(n / 4 + 0.5) - 1]
     steps = 1 - np.sqrt(points / (np.arange(1, points + 1) - 0.5))
     theta = 1 / excesses[-1] + steps / (3 * quartile)
+    theta = theta[theta != 0]  # there the likelihood is 0 / 0
     shapes = np.log1p(-theta[:, None] * excesses).mean(1)
     profile = n * (np.log(-theta / shapes) - shapes - 1)
     weights = np.exp(profile - profile.max())
@@ -93,8 +94,8 @@ def jackknife_bias(log_w: Tensor) -> Tensor:
     log_w = log_w.double()
     largest = log_w.argmax(0, keepdim=True)
     total = log_w.logsumexp(0, keepdim=True)
-    shares = torch.log1p(-torch.exp(log_w - total))
+    log_rest = torch.log1p(-torch.exp(log_w - total))
     # where one weight is nearly all, what is left of one is the sum of the others
     others = log_w.scatter(0, largest, -math.inf).logsumexp(0, keepdim=True)
-    shares = shares.scatter(0, largest, others - total)
-    return (1 - k) * (shares.mean(0) + math.log(k / (k - 1)))
+    log_rest = log_rest.scatter(0, largest, others - total)
+    return (1 - k) * (log_rest.mean(0) + math.log(k / (k - 1)))

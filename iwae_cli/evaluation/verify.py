@@ -16,7 +16,7 @@ from iwae_cli.evaluation.plain import plain_log_weights
 from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.objectives.importance import log_mean_exp
 from iwae_cli.runs.config_yaml import differences, read_config
-from iwae_cli.runs.eval_csv import L_K, PRECISION, EvaluationKey, agrees, key_of
+from iwae_cli.runs.eval_csv import ARRAY_KEY, L_K, PRECISION, EvaluationKey, agrees, key_of
 
 IMAGES = 100
 ROUNDING = 0.01  # nats that float32 and another order of sums may change an image's estimate by
@@ -68,10 +68,10 @@ def verify(
         checks.append(config_check(run))
     if run.folder.evaluations.exists():
         arrays = run.folder.read_per_image()
-        rows = run.folder.read_evaluations().to_dict("records")
-        checks += [table_check({str(k): v for k, v in row.items()}, arrays) for row in rows]
-        keys = [key_of({str(k): v for k, v in row.items()}) for row in rows]
-        checks += evaluation_checks(run, keys, arrays, images)
+        table = run.folder.read_evaluations().drop_duplicates(ARRAY_KEY, keep="last")
+        rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+        checks += [table_check(row, arrays) for row in rows]
+        checks += evaluation_checks(run, [key_of(row) for row in rows], arrays, images)
     return checks
 
 
@@ -107,6 +107,7 @@ def evaluation_checks(
             if (key.split, key.estimator, key.precision) == (split, L_K, PRECISION)
             and key.steps == run.checkpoint.training.steps
             and key.array_name() in arrays
+            and arrays[key.array_name()].shape == (key.images,)
         ]
         if usual:
             key = max(usual, key=lambda one: one.k)

@@ -31,7 +31,11 @@ class Gaussian(NamedTuple):
 
     def log_density(self, values: Tensor) -> Tensor:
         """Return log N(values; mean, std^2), nats, summed over the last axis of [..., H]."""
-        return self.log_density_at_noise((values - self.mean) * torch.exp(-self.log_std))
+        return self.log_density_at_noise(self.noise_at(values))
+
+    def noise_at(self, values: Tensor) -> Tensor:
+        """Return the noise that `transform` gives these values for, [..., H]."""
+        return (values - self.mean) * torch.exp(-self.log_std)
 
     def slopes(self, values: Tensor) -> "Gaussian":
         """Return the derivatives of the log density in mean and log_std, [..., H] each.

@@ -162,10 +162,15 @@ class HierarchicalModel(nn.Module):
         Args:
             noise: Standard normal noise of each stochastic layer, [..., H].
         """
-        h = noise[-1]
+        return self.pixel_means(self.latents_of_prior(noise)[0])
+
+    def latents_of_prior(self, noise: Sequence[Tensor]) -> list[Tensor]:
+        """Return latents drawn from p(h), [..., H] a layer, with standard normal noise [..., H]."""
+        latents = list(noise)
         for level in range(len(noise) - 1, 0, -1):
-            h = self.generative_layers[level](h).transform(noise[level - 1])
-        return self.pixel_means(h)
+            p = self.generative_layers[level](latents[level])
+            latents[level - 1] = p.transform(noise[level - 1])
+        return latents
 
     def pixel_means(self, h: Tensor) -> Tensor:
         """Return E[x | h_1], [..., D], of first-layer latents `h` [..., H]."""

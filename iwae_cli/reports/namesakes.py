@@ -10,9 +10,13 @@ def differing_keys(runs: Sequence[RunRecord]) -> list[str]:
     """Return, for each run, the keys and values in which runs of the same name differ.
 
     Runs have the same name if their folders' names are equal up to the hash at the end. A key is
-    written as in `optimizer.passes=40`; there are none where no other run has the name.
+    written as in `optimizer.passes=40`; there are none where no other run has the name. Those of
+    the run that it started from are left out: tables name that run.
     """
-    keys = [identity_keys(run.config) for run in runs]
+    keys = [
+        {k: v for k, v in identity_keys(run.config).items() if not k.startswith("init_from.")}
+        for run in runs
+    ]
     names = [run.folder.path.name.rpartition("-")[0] for run in runs]
     found = []
     for own, name in zip(keys, names, strict=True):

@@ -18,15 +18,13 @@ from iwae_cli.runs.arrays_file import read_arrays
 from iwae_cli.runs.checked_table import parsed
 from iwae_cli.runs.config_yaml import config_digest, read_config
 from iwae_cli.runs.environment_json import read_environment
-from iwae_cli.runs.eval_csv import COLUMNS, KEY, agrees, key_of, with_later_columns
+from iwae_cli.runs.eval_csv import ARRAY_KEY, COLUMNS, KEY, agrees, key_of, with_later_columns
 from iwae_cli.runs.folder import RunFolder
 
 METRICS = ("pass", "k", "learning_rate", "train_bound", "valid_bound", "seconds")
 REMOVAL = ("passes", "seed", "threshold", "k", "images", "nll", "difference", "se_difference")
 ACTIVE_UNITS = ("layer", "unit", "variance", "active", "passes", "threshold", "definition")
 TEXT = ("split", "estimator", "definition", "run", "data", "binarization", "device")
-# What an array's name tells of its evaluation: of several at other steps it is the last one's
-LAST = [name for name in KEY if name not in ("steps", "parameters")]
 
 
 class Unreadable(NamedTuple):
@@ -175,7 +173,8 @@ class RunReader:
             named = {str(name): value for name, value in row.items()}
             if all(name in named for name in KEY):
                 name = key_of(named).array_name()
-                last = known[(known[LAST] == pd.Series({n: row[n] for n in LAST})).all(axis=1)]
+                same = known[ARRAY_KEY] == pd.Series({n: row[n] for n in ARRAY_KEY})
+                last = known[same.all(axis=1)]
                 if name in arrays and not agrees(dict(last.iloc[-1]), arrays[name]):
                     del arrays[name]
                     self._left_out(path, f"{name} does not agree with eval.csv; evaluate again")

@@ -72,6 +72,10 @@ class EvaluationKey:
 KEY = [field.name for field in fields(EvaluationKey)]
 
 
+# What the name of an array tells of its evaluation: of several at other steps it is the last one's
+ARRAY_KEY = [name for name in KEY if name not in ("steps", "parameters")]
+
+
 def key_of(row: Mapping[str, Any]) -> EvaluationKey:
     """Return the key of a row of eval.csv."""
     return EvaluationKey(**{name: row[name] for name in KEY})

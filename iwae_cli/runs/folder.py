@@ -40,6 +40,7 @@ class RunFolder:
         self.removal = path / "removal.csv"
         self.gradients = path / "gradients.csv"
         self.pictures = path / "pictures.npz"
+        self.ais_steps = path / "ais_steps.npz"
         self.environment = path / "environment.json"
         self.log = path / "train.log"
         self.plots = path / "plots"
@@ -68,7 +69,13 @@ class RunFolder:
     def results_lock(self) -> Iterator[None]:
         """Hold the tables of results while they are read and written again."""
         with held(self.path / ".results.lock", wait=True):
-            for file in (self.evaluations, self.per_image, self.active_units, self.removal):
+            for file in (
+                self.evaluations,
+                self.per_image,
+                self.active_units,
+                self.removal,
+                self.ais_steps,
+            ):
                 remove_leftovers(file)
             yield
 
@@ -131,12 +138,37 @@ class RunFolder:
         Raises:
             ResultsError: It is damaged.
         """
-        if not self.per_image.exists():
+        return self.read_arrays(self.per_image)
+
+    def read_arrays(self, path: Path) -> dict[str, NDArray[Any]]:
+        """Return the arrays of a file of this folder by name, none if there is no such file.
+
+        Raises:
+            ResultsError: It is damaged.
+        """
+        if not path.exists():
             return {}
         try:
-            return read_arrays(self.per_image)
+            return read_arrays(path)
         except (OSError, ValueError) as error:
-            raise self.damaged(self.per_image, error) from None
+            raise self.damaged(path, error) from None
+
+    def arrays_of(self, path: Path, *, parameters: str) -> dict[str, NDArray[Any]]:
+        """Return the arrays of a file, none where it is missing or of other parameters.
+
+        Raises:
+            ResultsError: It is damaged.
+        """
+        found = self.read_arrays(path)
+        return found if str(found.pop("parameters", "")) == parameters else {}
+
+    def add_arrays_of(
+        self, path: Path, arrays: Mapping[str, NDArray[Any]], *, parameters: str
+    ) -> None:
+        """Add arrays to a file, with the digest of the parameters that all in it belong to."""
+        with self.results_lock():
+            known = self.arrays_of(path, parameters=parameters)
+            write_arrays(path, {**known, **arrays, "parameters": np.array(parameters)})
 
     def add_evaluation(
         self, rows: Sequence[Mapping[str, Any]], per_image: Mapping[str, NDArray[np.float64]]

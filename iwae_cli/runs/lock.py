@@ -113,7 +113,9 @@ def held_by_file(path: Path, *, wait: bool) -> Iterator[None]:
         except FileExistsError:
             there = holder(file)
             if not is_current(there):
-                file.unlink(missing_ok=True)
+                time.sleep(PATIENCE_SECONDS)  # its maker may be about to write its name
+                if not is_current(holder(file)):
+                    file.unlink(missing_ok=True)
             elif wait:
                 time.sleep(POLL_SECONDS)
             else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from iwae_cli.core.atomic_write import write_atomically
+from iwae_cli.core.atomic_write import read_json, write_json
 from iwae_cli.core.errors import RunLockedError, UsageError
 
 Record = dict[str, Any]
@@ -143,13 +143,3 @@ def find_sweep(given: str, outputs: Path) -> SweepFolder:
         names = ", ".join(known) or "there are none"
         raise UsageError(f"there is no sweep '{given}' below {outputs}: {names}")
     return known[given]
-
-
-def write_json(path: Path, content: object) -> None:
-    """Replace a file by `content` as JSON."""
-    write_atomically(path, (json.dumps(content) + "\n").encode())
-
-
-def read_json(path: Path) -> Any:  # noqa: ANN401  (whatever it holds)
-    """Return what a JSON file holds."""
-    return json.loads(path.read_text())

@@ -61,6 +61,15 @@ class UnsavedResults(RunFolder):
     def write_removal(self, row: Mapping[str, Any], *, name: str = "") -> None:
         """Write nothing."""
 
+    def arrays_of(self, path: Path, *, parameters: str) -> dict[str, NDArray[Any]]:
+        """Return none."""
+        return {}
+
+    def add_arrays_of(
+        self, path: Path, arrays: Mapping[str, NDArray[Any]], *, parameters: str
+    ) -> None:
+        """Write nothing."""
+
     def write_gradients(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write nothing."""
 
@@ -79,6 +88,10 @@ class ReadOnlyFolder(UnsavedResults):
     def read_per_image(self) -> dict[str, NDArray[np.float64]]:
         """Return the arrays of per_image.npz and what was added."""
         return {**RunFolder.read_per_image(self), **self.arrays}
+
+    def arrays_of(self, path: Path, *, parameters: str) -> dict[str, NDArray[Any]]:
+        """Return the arrays of a file, none where it is missing or of other parameters."""
+        return RunFolder.arrays_of(self, path, parameters=parameters)
 
 
 def for_results(folder: RunFolder) -> RunFolder:

@@ -1,6 +1,5 @@
 """What trackers are told of a run: metrics of each pass, results, pictures."""
 
-import json
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -10,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from iwae_cli.core import trackers
+from iwae_cli.core.atomic_write import read_json, write_json
 from iwae_cli.core.config import flattened
 from iwae_cli.core.trackers import TrackedRun, Tracker
 from iwae_cli.runs.metrics import Metrics
@@ -42,7 +42,7 @@ def tell_results(run: ResolvedRun) -> None:
     if not run.settings.log:
         return
     note = run.folder.path / NOTE
-    before = json.loads(note.read_text()) if note.exists() else {}
+    before = read_json(note) if note.exists() else {}
     values, passes = results_of(run), run.components.recipe.total_passes
     news = [name for name in run.settings.log if before.get(name) != values]
     if not news:
@@ -53,7 +53,7 @@ def tell_results(run: ResolvedRun) -> None:
             tracker.results(passes, values)
             for name, image in pictures.items():
                 tracker.picture(passes, name, image)
-    note.write_text(json.dumps(before | {name: values for name in news}))
+    write_json(note, before | {name: values for name in news})
 
 
 def results_of(run: ResolvedRun) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """The training loop: batches, binarisation, recipe, progress, stop and resume."""
 
 import math
-import signal
 import time
 from collections.abc import Callable
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from iwae_cli.core.errors import NonFiniteError, Stopped
 from iwae_cli.core.progress import Forecast, ProgressReport
 from iwae_cli.core.seeding import derived_seed, set_generator
-from iwae_cli.core.signals import StopSignals
+from iwae_cli.core.signals import StopSignals, named
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.base import Objective
 from iwae_cli.runs.metrics import Metrics
@@ -194,11 +193,10 @@ class Trainer:
                     last = time.monotonic()
                 if signals.received is not None:
                     save()
-                    name = signal.Signals(signals.received).name
-                    by = "Ctrl-C" if name == "SIGINT" else name
-                    passes = f"pass {self.pass_index + 1} of {self.recipe.total_passes}"
+                    where = f"pass {self.pass_index + 1} of {self.recipe.total_passes}"
+                    how = f"stopped by {named(signals.received)} after step {self.steps}"
                     raise Stopped(
-                        f"{passes}: stopped by {by} after step {self.steps}, all saved",
+                        f"{where}: {how}, all saved",
                         signal_number=signals.received,
                     )
                 if now - last_save >= checkpoint_seconds:

@@ -26,7 +26,7 @@ def submit_missing(launcher: Engine, sweep: SweepFolder, jobs: Sequence[Job]) ->
     missing = [job for job in jobs if job.number not in active and not finished(sweep, job)]
     for job in missing:
         sweep.forget(job.number)
-    queued = {number: ids[number] for number in active}
+    queued = {number: ids[number] for number in active if number in ids}
     for group in generations(missing):
         new = launcher.submit(sweep, group, queued)
         sweep.add_submitted(new)

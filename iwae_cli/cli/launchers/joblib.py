@@ -10,6 +10,7 @@ from iwae_cli.cli.launchers.job import carry_out
 from iwae_cli.cli.launchers.jobs import generations
 from iwae_cli.cli.launchers.local import TimeLeft, without_parent
 from iwae_cli.core.config import require
+from iwae_cli.core.errors import IwaeError
 from iwae_cli.core.signals import StopSignals
 from iwae_cli.runs.sweep_folder import FINAL, Job, SweepFolder
 
@@ -44,9 +45,14 @@ class Joblib(Here):
         for group in generations(jobs):
             left = self._with_parents(sweep, group)
             while left and signals.received is None:
+                before = len(left)
                 self._side_by_side(sweep, left, signals, clockwork)
                 left = [job for job in left if not ended(sweep, job)]
                 suspects = [job for job in left if sweep.record(job.number) is not None]
+                if not suspects and len(left) == before and signals.received is None:
+                    raise IwaeError(
+                        "worker processes end before a run begins: launcher=local shows why"
+                    )
                 for job in suspects:
                     if signals.received is None:
                         log.warning("a worker process was killed: %s goes on alone", job.name)

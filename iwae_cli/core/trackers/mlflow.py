@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from iwae_cli.core.atomic_write import write_atomically
 from iwae_cli.core.errors import Stopped
 from iwae_cli.core.trackers.base import Options, TrackedRun
 
@@ -41,7 +42,7 @@ class Mlflow(Options):
         client = MlflowClient(tracking_uri=uri)
         note = run.folder / "mlflow.run"
         if not note.exists():
-            note.write_text(begin(client, self.experiment, run))
+            write_atomically(note, begin(client, self.experiment, run).encode())
         tracked = MlflowRun(client, note.read_text())
         client.update_run(tracked.identifier, status="RUNNING")
         status = "FAILED"
