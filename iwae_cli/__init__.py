@@ -86,6 +86,7 @@ def list_runs(folder: "str | Path" = "outputs") -> "pd.DataFrame":
         >>> list_runs()["state"].tolist()
         ['finished']
     """
+    import warnings
     from pathlib import Path
 
     import pandas as pd
@@ -93,5 +94,7 @@ def list_runs(folder: "str | Path" = "outputs") -> "pd.DataFrame":
     from iwae_cli.cli.runs import listed
     from iwae_cli.reports.read_runs import read_runs
 
-    found, _ = read_runs(Path(folder), arrays=False)
+    found, left_out = read_runs(Path(folder), arrays=False)
+    for one in left_out:
+        warnings.warn(f"{one.path}: {one.reason}", stacklevel=2)
     return pd.DataFrame(listed(found) if found else [])

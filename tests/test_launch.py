@@ -106,6 +106,7 @@ def fake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["launcher=foo"], ["'foo'", "joblib", "local"]),
         (["launcher=joblib", "launcher.n_jobs=0"], ["n_jobs must be -1", "got 0"]),
         (["-m", "k=interval(1,5)"], ["'k=interval(1,5)' has no end"]),
+        (["-m", "k=range(5,5)"], ["'k=range(5,5)' has no values"]),
         (["k=${nowhere}"], ["nowhere"]),
         (["--", "-x"], ["'-x'"]),
         (["-m", "k=1,0,5,-1"], ["2 of 4", "k=0]", "got 0", "k=-1]", "none was started"]),

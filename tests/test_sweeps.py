@@ -14,7 +14,10 @@ import pytest
 from conftest import Command, tiny_run
 
 from iwae_cli.cli.launch import plan
+from iwae_cli.cli.launchers.joblib import Joblib
 from iwae_cli.cli.launchers.jobs import generations, jobs_of
+from iwae_cli.core.errors import IwaeError
+from iwae_cli.core.signals import StopSignals
 from iwae_cli.runs.sweep_folder import SweepFolder, sweep_name
 
 TWO_STAGES = ("experiment=table2", "dataset=digits", "optimizer=constant", "optimizer.passes=1")
@@ -135,3 +138,14 @@ def test_a_killed_worker_loses_one_run_and_the_others_finish(
     assert "a worker process was killed" in log
     assert len(list(tmp_path.glob("outputs/runs/*"))) == 3
     assert out.splitlines()[-1] == "Next: iwae report"
+
+
+def test_workers_that_die_before_any_run_begins_end_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = jobs_of(plan(["dataset=digits", "k=1,2"], multirun=True).points)
+    sweep = SweepFolder(tmp_path / "sweep")
+    sweep.write(jobs, {"name": "joblib"})
+    monkeypatch.setattr(Joblib, "_side_by_side", lambda *_: None)
+    with pytest.raises(IwaeError, match="launcher=local shows why"):
+        Joblib("joblib").run(sweep, jobs, StopSignals())

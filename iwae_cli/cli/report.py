@@ -45,7 +45,7 @@ def all_there(_: click.Context, __: click.Parameter, given: Sequence[Path]) -> S
     type=click.Choice(["png", "pdf", "svg"]),
     multiple=True,
     default=("png", "pdf"),
-    help="Of the figures' files; may be repeated.  [default: png and pdf]",
+    help="Of the figures' files; may be repeated.",
 )
 @click.option(
     "--column", is_flag=True, help="Figures for one column of a paper: 3.3 inches, 8 points."
