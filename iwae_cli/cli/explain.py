@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,8 +159,8 @@ def unreadable(override: str) -> str:
     return f"cannot read '{override}': quote what has special characters: {in_shell(quoted)}"
 
 
-def of_yaml(error: YAMLError, text: Callable[[object], str] = str) -> str:
+def of_yaml(error: YAMLError) -> str:
     """Return the message for a YAML file that cannot be read: file, line and fault."""
     mark = getattr(error, "problem_mark", None)
     place = f"{mark.name}, line {mark.line + 1}: " if mark else ""
-    return f"{place}{getattr(error, 'problem', None) or text(error)}; mend this YAML"
+    return f"{place}{getattr(error, 'problem', None) or error}; correct this YAML"

@@ -65,8 +65,9 @@ def report(
     r"""Make tables, figures and a page of all runs in SOURCE.
 
     A SOURCE is a folder that holds runs, by default outputs, or a runs.csv that this
-    command wrote, on this machine or another. Of several evaluations of one run with
-    the same settings the newest counts. Writes the results of every data set,
+    command wrote, on this machine or another; such a table has no estimates of single
+    images, so no paired differences and no pictures of its runs. Of several evaluations
+    of one run with the same settings the newest counts. Writes the results of every data set,
     objective and k, with the paper's numbers beside them where it has that data set
     and architecture; paired differences; the paper's other claims; all runs; each as
     CSV, Markdown and LaTeX, with figures, and report.html, which shows everything.

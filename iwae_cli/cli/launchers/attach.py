@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from iwae_cli.cli.launchers.base import Active, Engine, EngineAway
-from iwae_cli.cli.launchers.jobs import generations, passes_of, work_of
+from iwae_cli.cli.launchers.jobs import WITHOUT_PARENT, generations, passes_of, work_of
 from iwae_cli.core.progress import ProgressReport
 from iwae_cli.core.signals import StopSignals
 from iwae_cli.runs.sweep_folder import FINAL, Job, Record, SweepFolder
@@ -125,7 +125,7 @@ class Watch:
             if record["state"] not in FINAL:
                 identifier = ids.get(job.number, "?")
                 failed = any(records[number]["state"] != "finished" for number in job.needs)
-                said = "the run that it starts from failed"
+                said = WITHOUT_PARENT["message"]
                 if not failed:
                     end = self.launcher.end_of(self.sweep, job.number, identifier)
                     log_file = self.launcher.log_of(self.sweep, job.number, identifier)

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from iwae_cli.cli.launchers.base import Here
 from iwae_cli.cli.launchers.job import carry_out
-from iwae_cli.cli.launchers.jobs import generations
-from iwae_cli.cli.launchers.local import TimeLeft, without_parent
+from iwae_cli.cli.launchers.jobs import WITHOUT_PARENT, generations
+from iwae_cli.cli.launchers.local import TimeLeft
 from iwae_cli.core.config import require
 from iwae_cli.core.errors import IwaeError
 from iwae_cli.core.signals import StopSignals
@@ -41,12 +41,12 @@ class Joblib(Here):
         they are carried out again one by one; one that is killed again is left with the record of
         a run that is under way.
         """
-        clockwork = TimeLeft(jobs)
+        time_left = TimeLeft(jobs)
         for group in generations(jobs):
             left = self._with_parents(sweep, group)
             while left and signals.received is None:
                 before = len(left)
-                self._side_by_side(sweep, left, signals, clockwork)
+                self._side_by_side(sweep, left, signals, time_left)
                 left = [job for job in left if not ended(sweep, job)]
                 suspects = [job for job in left if sweep.record(job.number) is not None]
                 if not suspects and len(left) == before and signals.received is None:
@@ -56,11 +56,11 @@ class Joblib(Here):
                 for job in suspects:
                     if signals.received is None:
                         log.warning("a worker process was killed: %s goes on alone", job.name)
-                        self._side_by_side(sweep, [job], signals, clockwork)
+                        self._side_by_side(sweep, [job], signals, time_left)
                 left = [job for job in left if job not in suspects]
 
     def _side_by_side(
-        self, sweep: SweepFolder, jobs: Sequence[Job], signals: StopSignals, clockwork: TimeLeft
+        self, sweep: SweepFolder, jobs: Sequence[Job], signals: StopSignals, time_left: TimeLeft
     ) -> None:
         from joblib import Parallel, delayed
         from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -69,7 +69,7 @@ class Joblib(Here):
             for job in jobs:
                 if signals.received is not None:
                     return
-                log.info("%s: %s", clockwork.next(), job.name)
+                log.info("%s: %s", time_left.next(), job.name)
                 yield delayed(carry_out_in_worker)(str(sweep.path), job)
 
         pool = Parallel(
@@ -80,7 +80,9 @@ class Joblib(Here):
         )
         try:
             for number in pool(calls()):
-                clockwork.done(next(job for job in jobs if job.number == number), trained=True)
+                result = (sweep.record(number) or {}).get("result", {})
+                job = next(job for job in jobs if job.number == number)
+                time_left.done(job, trained=not result.get("already_finished"))
         except TerminatedWorkerError:
             pass  # told from the records that are missing
         except Exception:  # workers end in their own ways when they are told to
@@ -94,7 +96,7 @@ class Joblib(Here):
             if all(record.get("state") == "finished" for record in records):
                 left.append(job)
             else:
-                sweep.write_record(job.number, without_parent(job))
+                sweep.write_record(job.number, WITHOUT_PARENT)
         return left
 
 

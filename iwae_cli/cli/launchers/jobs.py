@@ -10,6 +10,9 @@ from typing import Any
 from iwae_cli.core.config import Config
 from iwae_cli.runs.sweep_folder import Job
 
+# The record of a job whose parent has failed
+WITHOUT_PARENT = {"state": "failed", "message": "the run that it starts from failed"}
+
 
 @dataclass(frozen=True)
 class Point:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from iwae_cli.cli.launchers.base import Here
 from iwae_cli.cli.launchers.job import carry_out
-from iwae_cli.cli.launchers.jobs import generations, work_of
+from iwae_cli.cli.launchers.jobs import WITHOUT_PARENT, generations, work_of
 from iwae_cli.core.progress import clock
 from iwae_cli.core.signals import StopSignals
 from iwae_cli.runs.sweep_folder import Job, SweepFolder
@@ -23,26 +23,21 @@ class Local(Here):
 
     def run(self, sweep: SweepFolder, jobs: Sequence[Job], signals: StopSignals) -> None:
         """Carry out the jobs; the first that a signal stops is the last."""
-        clockwork, failed = TimeLeft(jobs), set[int]()
+        time_left, failed = TimeLeft(jobs), set[int]()
         for job in (job for group in generations(jobs) for job in group):
             if signals.received is not None:
                 return
-            log.info("%s: %s", clockwork.next(), job.name)
+            log.info("%s: %s", time_left.next(), job.name)
             if failed & set(job.needs):
-                sweep.write_record(job.number, without_parent(job))
+                sweep.write_record(job.number, WITHOUT_PARENT)
                 failed.add(job.number)
                 continue
             record = carry_out(str(sweep.path), job)
-            clockwork.done(job, trained=not record.get("result", {}).get("already_finished"))
+            time_left.done(job, trained=not record.get("result", {}).get("already_finished"))
             if record["state"] == "stopped":
                 return
             if record["state"] == "failed":
                 failed.add(job.number)
-
-
-def without_parent(job: Job) -> dict[str, str]:
-    """Return the record of a job whose parent has failed."""
-    return {"state": "failed", "message": "the run that it starts from failed"}
 
 
 class TimeLeft:

@@ -13,6 +13,9 @@ from iwae_cli.cli.launchers.slurm_pack import Pack
 from iwae_cli.core.config import require
 from iwae_cli.runs.sweep_folder import Job, SweepFolder
 
+# States of jobs that have begun
+RUNNING = ("RUNNING", "COMPLETING", "STOPPED", "SUSPENDED")
+# Jobs of one array: a usual limit of a cluster's MaxArraySize is 1001
 LARGEST_ARRAY = 500
 ASKED_TIMES = 10
 COUNTS = ("timeout_min", "cpus_per_run", "runs_per_gpu", "array_parallelism", "signal_delay_s")
@@ -158,9 +161,6 @@ def queue(sweep: SweepFolder) -> dict[str, Active]:
     asked = ("-h", "-r", "-u", getpass.getuser(), "-n", job_name(sweep), "-o", "%i|%T")
     lines = [line.split("|") for line in output("squeue", *asked).splitlines()]
     return {name: "running" if state in RUNNING else "queued" for name, state in lines}
-
-
-RUNNING = ("RUNNING", "COMPLETING", "STOPPED", "SUSPENDED")
 
 
 def output(*command: str) -> str:
