@@ -183,10 +183,10 @@ def test_a_damaged_table_loses_rows_with_a_word_or_is_the_same(
     if result is None:
         return
     found, fault = result
-    if list(found.columns) != list(true.columns):
-        # a header that was changed: every row has another checksum
-        assert found.empty
-        return
+    # a changed name in the header: only rows with nothing in that column have the same checksum
+    common = [name for name in found.columns if name in true.columns]
+    assert bool(found.drop(columns=common).isna().all(axis=None))
+    true, found = true[common], found[common]
     texts = [tuple(map(str, row)) for row in true.to_numpy().tolist()]
     rows = [tuple(map(str, row)) for row in found.to_numpy().tolist()]
     assert set(rows) <= set(texts)

@@ -12,7 +12,6 @@ import click
 from iwae_cli.cli.options import as_json
 from iwae_cli.cli.output import fail_if_unreadable, line_width, print_json, print_table
 from iwae_cli.core.errors import UsageError
-from iwae_cli.core.progress import counted
 
 if TYPE_CHECKING:
     from iwae_cli.reports.report import Report
@@ -80,6 +79,7 @@ def report(
       iwae report outputs/paper --output /tmp/report
       iwae report outputs monday/runs.csv tuesday/runs.csv
     """
+    from iwae_cli.core.progress import counted
     from iwae_cli.reports.figures.style import COLUMN, PAGE
     from iwae_cli.reports.report import report_of, write
 
@@ -109,6 +109,8 @@ def made_by() -> str:
 
 def print_report(made: "Report", *, missing: bool) -> None:
     """Print the tables, and what is missing or how many runs have no number."""
+    from iwae_cli.core.progress import counted
+
     for name, tables in made.tables().items():
         if name == "objectives":  # their pairs are printed
             continue
