@@ -2,17 +2,21 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
-from conftest import binary_images, tiny_model
+from conftest import ARCHS, binary_images, tiny_model
 from linear_gaussian import LinearGaussian, linear_iwae
 from quadrature import exact_log_p
+from test_conditional import by_autograd
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from iwae_cli.core.config import Arch
 from iwae_cli.evaluation.ais import Annealing, adapted_steps, anneal, anneal_back, hmc_move
-from iwae_cli.evaluation.noise_space import layers_of, log_weights_at, noise_of, slope_at
+from iwae_cli.evaluation.chains import ImageChance
+from iwae_cli.evaluation.noise_space import NoiseSpace, layers_of, noise_of
 from iwae_cli.models.iwae import IWAE
 
 SMALL = {
@@ -62,12 +66,47 @@ def test_noise_is_found_again_from_the_latents_and_log_w_has_the_gradient_of_dif
     x, noise = binary_images(3), Chance(3, 5).normal(4)
     latents = model.recognise(x, torch.split(noise, [3, 2], dim=-1))[0]
     torch.testing.assert_close(noise_of(model, x, latents), noise)
-    slope = slope_at(model, x, noise)
+    space = NoiseSpace(model, x)
+    slope = space.slope(noise)
     for unit in range(5):
         step = torch.zeros(5, dtype=torch.float64)
         step[unit] = 1e-5
-        up, down = (log_weights_at(model, x, noise + sign * step) for sign in (1, -1))
-        torch.testing.assert_close((up - down) / 2e-5, slope.gradient[..., unit])
+        up, down = (space.log_w(noise + sign * step) for sign in (1, -1))
+        of_prior = -noise[..., unit]
+        torch.testing.assert_close((up - down) / 2e-5 + of_prior, slope.gradient[..., unit])
+
+
+@pytest.mark.parametrize("name", list(ARCHS))
+def test_the_gradient_written_out_is_that_of_layers_with_forward_alone(name: str) -> None:
+    model = tiny_model(ARCHS[name])
+    x, size = binary_images(3), sum(model.latents)
+    noise = Chance(3, size).normal(4)
+    ours, other = (NoiseSpace(one, x).slope(noise) for one in (model, by_autograd(model)))
+    torch.testing.assert_close(other, ours)
+
+
+class NoFloat64(TorchDispatchMode):
+    """Refuses float64, as some devices do."""
+
+    def __torch_dispatch__(
+        self,
+        function: Any,  # noqa: ANN401  (any operation)
+        types: Any,  # noqa: ANN401
+        args: Any = (),  # noqa: ANN401
+        kwargs: Any = None,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        found = function(*args, **(kwargs or {}))
+        assert not (isinstance(found, Tensor) and found.dtype == torch.float64), function
+        return found
+
+
+def test_a_move_of_a_float32_model_needs_no_float64() -> None:
+    model, x = tiny_model(ARCHS["two"]).float(), binary_images(3).float()
+    chance = ImageChance(0, 0, 3, 7, x)
+    with NoFloat64():  # type: ignore[no-untyped-call]  # torch says no types
+        space, noise = NoiseSpace(model, x), chance.normal(4)
+        work = Annealing(chains=4)
+        hmc_move(space, noise, space.slope(noise), work, chance, b=0.5, step=0.1)
 
 
 @pytest.mark.parametrize("name", list(SMALL))
@@ -81,7 +120,7 @@ def test_one_temperature_is_importance_sampling() -> None:
     model, x = tiny_model(SMALL["two latents"]), binary_images(3)
     work = Annealing(temperatures=1, chains=7)
     found = anneal(model, x, work, Chance(3, 2), steps=torch.empty(0))
-    torch.testing.assert_close(found, log_weights_at(model, x, Chance(3, 2).normal(7)))
+    torch.testing.assert_close(found, NoiseSpace(model, x).log_w(Chance(3, 2).normal(7)))
 
 
 @pytest.mark.parametrize("name", list(SMALL))
@@ -94,7 +133,7 @@ def test_weights_are_unbiased_and_bound_the_exact_likelihood_from_both_sides(nam
     found = anneal(model, x, work, Chance(6, size, seed=2), steps=steps)
     within(found, exact)
     assert float((found.mean(0) - exact).mean()) < 0
-    plain = log_weights_at(model, x, Chance(6, size, seed=2).normal(300)).double()
+    plain = NoiseSpace(model, x).log_w(Chance(6, size, seed=2).normal(300))
     assert float(plain.mean()) < float(found.mean())  # annealed: nearer than q alone
 
 
@@ -141,14 +180,15 @@ def test_a_move_keeps_the_distribution_and_its_acceptance_falls_with_the_step() 
     model, x = tiny_model(SMALL["two latents"]), binary_images(1)
     work, chance = Annealing(chains=4000, leapfrogs=3), Chance(1, 2)
     noise = chance.normal(4000)
-    slope = slope_at(model, x, noise)
+    space = NoiseSpace(model, x)
+    slope = space.slope(noise)
     rates = []
     for step in (0.1, 0.7, 1.6):
-        move = hmc_move(model, x, noise, slope, work, chance, b=0.0, step=step)
+        move = hmc_move(space, noise, slope, work, chance, b=0.0, step=step)
         rates.append(float(move.acceptance.mean()))
         assert float(move.noise.mean().abs()) < 5 / math.sqrt(8000)
         assert float(move.noise.var()) == pytest.approx(1, abs=5 * math.sqrt(2 / 8000))
-        torch.testing.assert_close(move.slope.log_w, log_weights_at(model, x, move.noise))
+        torch.testing.assert_close(move.slope.log_w, space.log_w(move.noise))
     assert rates[0] > 0.99
     assert rates[0] > rates[1] > rates[2]
 

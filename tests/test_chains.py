@@ -1,12 +1,17 @@
 """AIS of a trained run: rows, frozen steps, resuming, messages."""
 
 import re
+import signal
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 from conftest import changed_checkpoint
 
@@ -14,8 +19,21 @@ from iwae_cli.cli.main import main
 from iwae_cli.core.errors import ConfigError, ResultsError
 from iwae_cli.evaluation import ais, chains
 from iwae_cli.evaluation.evaluate import evaluate
+from iwae_cli.evaluation.trained_run import TrainedRun
 
 AIS = "ais,temperatures=6,chains=4,leapfrogs=2"
+
+
+@contextmanager
+def interrupted_after(seconds: float) -> Iterator[None]:
+    """Raise KeyboardInterrupt in this thread after some time."""
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def test_annealed_rows_are_lower_bounds_nearer_than_as_many_samples(copied: Path) -> None:
@@ -44,6 +62,7 @@ def test_step_sizes_are_found_once_and_every_seed_uses_them(copied: Path) -> Non
 def test_a_stopped_evaluation_goes_on_and_gives_what_a_whole_one_gives(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(chains, "ROWS", 80)  # 20 images of 4 chains
     whole = evaluate(copied, estimator=AIS, limit=50)[0]
     (copied / "eval.csv").unlink()
     blocks = []
@@ -71,6 +90,7 @@ def test_a_changed_model_takes_over_neither_steps_nor_half_done_estimates(
         return ais.anneal(*arguments, **options)
 
     with monkeypatch.context() as patch:
+        patch.setattr(chains, "ROWS", 80)
         patch.setattr(chains, "anneal", stopped)
         with pytest.raises(KeyboardInterrupt):
             evaluate(copied, estimator=AIS, limit=30)
@@ -89,6 +109,37 @@ def test_an_estimate_does_not_depend_on_what_was_estimated_before(copied: Path) 
     for name in ("ais_steps.npz", "eval.csv"):
         (copied / name).unlink()
     assert evaluate(copied, estimator=AIS, limit=3)[0]["nll"] == after
+
+
+def test_blocks_on_two_cores_give_what_one_core_gives_and_end_when_told(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chains, "ROWS", 12)
+    run = TrainedRun(copied)
+    work = ais.Annealing(temperatures=4, chains=4, leapfrogs=2)
+    steps = torch.full((3,), 0.2)
+
+    def blocks(workers: int) -> Iterator[torch.Tensor]:
+        monkeypatch.setattr(chains, "workers_for", lambda _: workers)
+        return chains.annealed_blocks(run, run.images("test", 7), work, steps, first=0, seed=0)
+
+    for one, two in zip(blocks(1), blocks(2), strict=True):
+        torch.testing.assert_close(one, two)
+    ended = []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        try:
+            return ais.anneal(*arguments, **options)
+        except CancelledError:
+            ended.append(1)
+            raise
+
+    monkeypatch.setattr(chains, "anneal", counted)
+    work = ais.Annealing(temperatures=10**6, chains=4, leapfrogs=2)
+    steps = torch.cat([steps, torch.full((10**6 - 4,), 0.2)])
+    with pytest.raises(KeyboardInterrupt), interrupted_after(0.3):
+        next(blocks(2))
+    assert ended  # hours of work
 
 
 def test_an_image_alone_gives_what_it_gives_among_others(copied: Path) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from iwae_cli.evaluation.noise_space import Slope, log_weights_at, slope_at
+from iwae_cli.evaluation.noise_space import NoiseSpace, Slope
 from iwae_cli.models.iwae import IWAE
 
 ACCEPTANCE = 0.65  # that step sizes are adapted to
@@ -69,12 +69,13 @@ def adapted_steps(model: IWAE, x: Tensor, work: Annealing, randomness: Randomnes
     shrinks else. Chains that estimate something must not use their own run's: that would break
     the bound (Huang et al. 2020). Two sweeps, so that the first temperatures are adapted too.
     """
+    space = NoiseSpace(model, x)
     used, step = list[float](), FIRST_STEP
     for _ in range(2):
         used, noise = [], randomness.normal(work.chains)
-        slope = slope_at(model, x, noise)
+        slope = space.slope(noise)
         for t in range(1, work.temperatures):
-            move = hmc_move(model, x, noise, slope, work, randomness, b=work.b(t), step=step)
+            move = hmc_move(space, noise, slope, work, randomness, b=work.b(t), step=step)
             noise, slope = move.noise, move.slope
             used.append(step)
             rate = float(move.acceptance.mean())
@@ -98,16 +99,16 @@ def anneal(
         randomness: Of starts, momenta and acceptance.
         steps: Frozen step sizes, [T - 1].
     """
-    noise = randomness.normal(work.chains)
+    space, noise = NoiseSpace(model, x), randomness.normal(work.chains)
     if work.temperatures == 1:
-        return log_weights_at(model, x, noise).double().cpu()
-    slope = slope_at(model, x, noise)
-    total = slope.log_w.double() * work.b(1)
+        return in_float64(space.log_w(noise))
+    slope = space.slope(noise)
+    total = in_float64(slope.log_w) * work.b(1)
     for t, step in enumerate(steps.tolist(), start=1):
-        move = hmc_move(model, x, noise, slope, work, randomness, b=work.b(t), step=step)
+        move = hmc_move(space, noise, slope, work, randomness, b=work.b(t), step=step)
         noise, slope = move.noise, move.slope
-        total += slope.log_w.double() * (work.b(t + 1) - work.b(t))
-    return total.cpu()
+        total += in_float64(slope.log_w) * (work.b(t + 1) - work.b(t))
+    return total
 
 
 def anneal_back(
@@ -135,20 +136,26 @@ def anneal_back(
         steps: Frozen step sizes, [T - 1].
     """
     noise = exact.expand(work.chains, -1, -1).contiguous()
-    slope = slope_at(model, x, noise)
-    total = slope.log_w.new_zeros(slope.log_w.shape, dtype=torch.float64)
+    space = NoiseSpace(model, x)
+    slope = space.slope(noise)
+    total = torch.zeros(slope.log_w.shape, dtype=torch.float64)
     for t in range(work.temperatures, 0, -1):
-        total -= slope.log_w.double() * (work.b(t) - work.b(t - 1))
+        total -= in_float64(slope.log_w) * (work.b(t) - work.b(t - 1))
         if t > 1:
             b, step = work.b(t - 1), float(steps[t - 2])
-            move = hmc_move(model, x, noise, slope, work, randomness, b=b, step=step)
+            move = hmc_move(space, noise, slope, work, randomness, b=b, step=step)
             noise, slope = move.noise, move.slope
-    return total.cpu()
+    return total
 
 
+def in_float64(log_w: Tensor) -> Tensor:
+    """Return float64 copies on the CPU: some devices have no such type."""
+    return log_w.cpu().double()
+
+
+@torch.no_grad()
 def hmc_move(
-    model: IWAE,
-    x: Tensor,
+    space: NoiseSpace,
     noise: Tensor,
     slope: Slope,
     work: Annealing,
@@ -162,16 +169,16 @@ def hmc_move(
     Unit mass, leapfrog (Neal 2011, arXiv 1206.1901, section 5.3.2). A trajectory that ends where
     log w is not finite is rejected.
     """
-    momentum = randomness.normal(work.chains)
-    before = energy(noise, momentum, slope.log_w, b)
+    start = randomness.normal(work.chains)
     new, at = noise, slope
-    momentum = momentum + 0.5 * step * (b * at.gradient - new)
+    momentum = start.add(force(at, new, b), alpha=0.5 * step)
     for i in range(work.leapfrogs):
-        new = new + step * momentum
-        at = slope_at(model, x, new)
+        new = new.add(momentum, alpha=step)
+        at = space.slope(new)
         last = i == work.leapfrogs - 1
-        momentum = momentum + (0.5 if last else 1.0) * step * (b * at.gradient - new)
-    change = before - energy(new, momentum, at.log_w, b)
+        momentum.add_(force(at, new, b), alpha=0.5 * step if last else step)
+    gained = half_difference_of_squares(noise, new) + half_difference_of_squares(start, momentum)
+    change = b * (at.log_w - slope.log_w) + gained
     acceptance = change.exp().clamp(max=1).nan_to_num(0.0)
     taken = randomness.uniform(work.chains) < acceptance
     rows = taken.unsqueeze(-1)
@@ -182,7 +189,11 @@ def hmc_move(
     return Move(torch.where(rows, new, noise), kept, acceptance)
 
 
-def energy(noise: Tensor, momentum: Tensor, log_w: Tensor, b: float) -> Tensor:
-    """Return the negative log density of a state with its momentum, up to a constant, [c, B]."""
-    squares = noise.double().square().sum(-1) + momentum.double().square().sum(-1)
-    return 0.5 * squares - b * log_w.double()
+def force(slope: Slope, noise: Tensor, b: float) -> Tensor:
+    """Return the gradient of log N(e; 0, I) w(e)^b, [c, B, H]."""
+    return (b * slope.gradient).sub_(noise, alpha=1 - b)
+
+
+def half_difference_of_squares(one: Tensor, other: Tensor) -> Tensor:
+    """Return half of |one|^2 - |other|^2, [c, B], of [c, B, H] without loss of digits."""
+    return ((one - other) * (one + other)).sum(-1) * 0.5

@@ -1,8 +1,11 @@
 """AIS of a trained run: step sizes found once and frozen, blocks of images, resumed if stopped."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import closing
 from dataclasses import asdict, replace
+from threading import Event
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +22,7 @@ from iwae_cli.evaluation.ais import Annealing, adapted_steps, anneal
 from iwae_cli.evaluation.estimators import ANNEALED, parameters_of
 from iwae_cli.evaluation.likelihood import Likelihood
 from iwae_cli.evaluation.noise import EvaluationNoise
+from iwae_cli.evaluation.parallel import side_by_side, workers_for
 from iwae_cli.evaluation.sampling import Images
 from iwae_cli.evaluation.tails import jackknife_bias
 from iwae_cli.evaluation.trained_run import TrainedRun
@@ -27,7 +31,7 @@ from iwae_cli.runs.eval_csv import EvaluationKey
 
 Array = NDArray[np.float64]
 
-BLOCK_IMAGES = 20  # annealed together, and saved together
+ROWS = 1024  # states of chains that move together: with fewer, calls take longer than what they do
 ADAPTED_ON, ADAPTED_CHAINS = 40, 16  # training images that step sizes are found on
 
 
@@ -55,22 +59,32 @@ def label_of(work: Annealing) -> str:
 
 
 class ImageChance:
-    """Random numbers of the chains of some images, each image's from a generator of its own."""
+    """Random numbers of the chains of some images, each image's from a generator of its own.
+
+    Attributes:
+        stop: Once it is set, the chains end at their next move.
+    """
 
     def __init__(self, seed: int, first: int, images: int, size: int, like: Tensor) -> None:
         keys = [np.random.SeedSequence([seed, first + row]) for row in range(images)]
         self.generators = [np.random.Generator(np.random.Philox(key)) for key in keys]
-        self.size, self.like = size, like
+        self.size, self.like, self.stop = size, like, Event()
 
     def normal(self, chains: int) -> Tensor:
-        """Return standard normal numbers, [c, B, H]."""
+        """Return standard normal numbers, [c, B, H].
+
+        Raises:
+            CancelledError: The chains are told to stop.
+        """
+        if self.stop.is_set():
+            raise CancelledError
         rows = [g.standard_normal((chains, self.size), np.float32) for g in self.generators]
         return torch.from_numpy(np.stack(rows, axis=1)).to(self.like)
 
     def uniform(self, chains: int) -> Tensor:
         """Return numbers in [0, 1), [c, B]."""
-        rows = [g.random(chains) for g in self.generators]
-        return torch.from_numpy(np.stack(rows, axis=1)).to(self.like.device)
+        rows = [g.random(chains, np.float32) for g in self.generators]
+        return torch.from_numpy(np.stack(rows, axis=1)).to(self.like)
 
 
 def frozen_steps(run: TrainedRun, work: Annealing) -> Tensor:
@@ -122,11 +136,8 @@ def annealed_likelihoods(
     before = float(known["seconds"]) if known else 0.0
     done = len(found.log_p)
     with ProgressReport(ANNEALED, total=len(images), done=done) as report:
-        for first in range(done, len(images), BLOCK_IMAGES):
-            block = images[first : first + BLOCK_IMAGES]
-            x = inputs_of(run, block, first, key.seed)
-            chance = chance_of(run, key.seed, first, len(block))
-            add(found, anneal(run.model, x, work, chance, steps=steps))
+        for log_w in annealed_blocks(run, images, work, steps, first=done, seed=key.seed):
+            add(found, log_w)
             seconds = before + time.perf_counter() - start
             if run.folder.saved:
                 write_arrays(partial, {**as_arrays(found), "seconds": np.array(seconds)})
@@ -138,6 +149,29 @@ def annealed_likelihoods(
     log_p, ess, jackknife = as_arrays(found).values()
     none = np.full(len(log_p), np.nan)
     return Likelihood(work.chains, log_p, none, ess, none, jackknife, seconds)
+
+
+def annealed_blocks(
+    run: TrainedRun, images: Images, work: Annealing, steps: Tensor, *, first: int, seed: int
+) -> Iterator[Tensor]:
+    """Yield AIS log weights [c, B] of blocks of images from number `first` on, a core each."""
+    size, stop = block_size(work), Event()
+
+    def weights_of(start: int) -> Tensor:
+        block = images[start : start + size]
+        x, chance = inputs_of(run, block, start, seed), chance_of(run, seed, start, len(block))
+        chance.stop = stop
+        return anneal(run.model, x, work, chance, steps=steps)
+
+    starts = range(first, len(images), size)
+    workers = workers_for(run.device)
+    with closing(side_by_side(weights_of, starts, workers=workers, stop=stop)) as found:
+        yield from found
+
+
+def block_size(work: Annealing) -> int:
+    """Return how many images are annealed together, and saved together."""
+    return max(1, ROWS // work.chains)
 
 
 def add(found: Estimates, log_w: Tensor) -> None:

@@ -11,39 +11,56 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from iwae_cli.models.backward import noise_slopes
 from iwae_cli.models.iwae import IWAE
 
 
 class Slope(NamedTuple):
-    """log w at some noise, with its gradient.
+    """log w at some noise, with the gradient of log w + log N(e; 0, I).
 
     Attributes:
         log_w: Unnormalised log weights, [k, B].
-        gradient: d log w / d noise, [k, B, H], H over all stochastic layers.
+        gradient: Of the log density of the posterior, up to its constant, in the noise,
+            [k, B, H], H over all stochastic layers.
     """
 
     log_w: Tensor
     gradient: Tensor
 
 
+class NoiseSpace:
+    """log w of some images as a function of noise.
+
+    Args:
+        model: On any device.
+        x: Binary images, [B, D].
+    """
+
+    @torch.no_grad()
+    def __init__(self, model: IWAE, x: Tensor) -> None:
+        self.model, self.x = model, x
+        # the first recognition layer sees the image alone: it runs once
+        self.first = model.recognition_layers[0](x)
+
+    @torch.no_grad()
+    def log_w(self, noise: Tensor) -> Tensor:
+        """Return log w, [k, B], at noise [k, B, H]."""
+        latents, log_q = self.model.draw_latents(self.first, layers_of(self.model, noise))
+        return self.model.log_p_x_and_h(self.x, latents) - log_q
+
+    @torch.no_grad()
+    def slope(self, noise: Tensor) -> Slope:
+        """Return log w and the gradient of the posterior's log density at noise [k, B, H]."""
+        model = self.model
+        parts = layers_of(model, noise)
+        forward = model.forward_pass_from(self.first, None, self.x, parts)
+        found = noise_slopes(model.recognition_layers, model.generative_layers, forward)
+        return Slope(forward.log_w, torch.cat(found, dim=-1))
+
+
 def layers_of(model: IWAE, noise: Tensor) -> list[Tensor]:
     """Return noise [..., H] over all stochastic layers as one tensor for each."""
     return list(torch.split(noise, list(model.latents), dim=-1))
-
-
-@torch.no_grad()
-def log_weights_at(model: IWAE, x: Tensor, noise: Tensor) -> Tensor:
-    """Return log w, [k, B], of binary images `x` [B, D] at noise [k, B, H]."""
-    return model.importance_sample(x, layers_of(model, noise)).log_w
-
-
-def slope_at(model: IWAE, x: Tensor, noise: Tensor) -> Slope:
-    """Return log w and its gradient in the noise, of images `x` [B, D] at noise [k, B, H]."""
-    with torch.enable_grad():
-        leaf = noise.detach().requires_grad_()
-        log_w = model.importance_sample(x, layers_of(model, leaf)).log_w
-        (gradient,) = torch.autograd.grad(log_w.sum(), leaf)
-    return Slope(log_w.detach(), gradient)
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ through one after the other with both on every operation.
 
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import TypeVar
 
 import torch
@@ -20,9 +21,20 @@ def workers_for(device: torch.device) -> int:
 
 
 def side_by_side(
-    work: Callable[[Item], Result], items: Iterable[Item], *, workers: int
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    stop: Event | None = None,
 ) -> Generator[Result, None, None]:
-    """Yield `work(item)` for each item in order, several at once, each on one thread."""
+    """Yield `work(item)` for each item in order, several at once, each on one thread.
+
+    Args:
+        work: Called for each item.
+        items: All of them are taken at once.
+        workers: How many at once.
+        stop: Set when the caller takes no more: `work` that looks at it may end by an exception.
+    """
     if workers == 1:
         yield from map(work, items)
         return
@@ -31,5 +43,7 @@ def side_by_side(
     try:
         yield from pool.map(work, items)
     finally:
+        if stop:
+            stop.set()
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # what the last of them set holds for new threads

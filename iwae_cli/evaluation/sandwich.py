@@ -12,11 +12,11 @@ from torch import Tensor
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.core.progress import ProgressReport
 from iwae_cli.core.seeding import derived_seed
-from iwae_cli.evaluation.ais import Annealing, anneal, anneal_back
+from iwae_cli.evaluation.ais import Annealing, anneal, anneal_back, in_float64
 from iwae_cli.evaluation.chains import annealing_of, chance_of, frozen_steps, label_of
 from iwae_cli.evaluation.estimators import ANNEALED
 from iwae_cli.evaluation.noise import EvaluationNoise
-from iwae_cli.evaluation.noise_space import layers_of, log_weights_at, noise_of
+from iwae_cli.evaluation.noise_space import NoiseSpace, layers_of, noise_of
 from iwae_cli.evaluation.sampling import log_weights
 from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.objectives.importance import log_mean_exp
@@ -115,7 +115,7 @@ def sampled_block(
     noise = EvaluationNoise(derived_seed(seed, "sandwich"), run.model.latents)
     pixels = x.float().cpu().numpy()
     log_w = log_weights(run.model, pixels, noise, first_image=first, k=k, rows=ROWS)
-    own = log_weights_at(run.model, x, exact).double().cpu()
+    own = in_float64(NoiseSpace(run.model, x).log_w(exact))
     return log_mean_exp(log_w), upper_bound(log_w, own)
 
 

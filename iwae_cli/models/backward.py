@@ -122,3 +122,36 @@ def recognition_backward(
             own = [one + two for one, two in zip(own, other, strict=True)]
         found = own + found
     return found
+
+
+def noise_slopes(
+    recognition: Sequence[ConditionalLayer[Gaussian]],
+    generative: Sequence[ConditionalLayer[Any]],
+    forward: ForwardPass,
+) -> list[Tensor]:
+    """Return the derivative of log w + log N(e; 0, I) in the noise e, [k, B, H] a layer.
+
+    It is that of log p(x, h(e)) + log |dh / de|. No gradient of a parameter is computed.
+
+    Args:
+        recognition: Layers q(h_{l+1} | h_l).
+        generative: Layers p(h_l | h_{l+1}).
+        forward: Of this model, with k samples of every image; the cache of its first recognition
+            layer is not used.
+    """
+    flows: list[Tensor] = []
+    for layer, cache, h in zip(generative, forward.p, forward.latents, strict=True):
+        slopes = layer.log_density_slopes(cache, forward.log_w)
+        if flows:
+            flows[-1] = flows[-1] + slopes.values
+        flows.append(slopes.inputs.view_as(h))
+    flows[-1] = flows[-1] - forward.latents[-1]
+    for index in reversed(range(len(recognition))):
+        noise, q = forward.noise[index], forward.posteriors[index]
+        of_noise = flows[index] * q.log_std.exp()
+        if index > 0:
+            along = Gaussian(flows[index], of_noise * noise + 1)
+            below = recognition[index].gradient_of_inputs(forward.q[index], along)
+            flows[index - 1] = flows[index - 1] + below.view_as(flows[index - 1])
+        flows[index] = of_noise
+    return flows

@@ -50,6 +50,18 @@ class DensityGradients(NamedTuple):
     values: Tensor
 
 
+class DensitySlopes(NamedTuple):
+    """Derivatives of a log density.
+
+    Attributes:
+        inputs: In the inputs, [R, n].
+        values: In the values that it was taken at, of their shape; empty where those are observed.
+    """
+
+    inputs: Tensor
+    values: Tensor
+
+
 class AutogradCache(NamedTuple):
     """What autograd needs: its copies of the inputs, and what was computed from them."""
 
@@ -137,6 +149,25 @@ class ConditionalLayer(nn.Module, Generic[D]):
         inputs, values = derivative(cache.outputs, cache.inputs, [torch.ones_like(a)])
         weighted = inputs * (a if b is None else b).unsqueeze(-1)
         return DensityGradients(parameters, weighted.flatten(0, -2), values)
+
+    def gradient_of_inputs(self, cache: Any, gradient: D) -> Tensor:  # noqa: ANN401  (each layer's own)
+        """Return the gradient of a loss in the inputs alone, [R, n_in].
+
+        Args:
+            cache: Of `forward_with_cache`.
+            gradient: Of the loss in each parameter of the distribution, of their shapes.
+        """
+        return self.backward(cache, gradient).inputs
+
+    def log_density_slopes(self, cache: Any, like: Tensor) -> DensitySlopes:  # noqa: ANN401  (each layer's own)
+        """Return the derivatives of the log density in its inputs and its values.
+
+        Args:
+            cache: Of `log_density`.
+            like: That log density, [k, B].
+        """
+        found = self.log_density_backward(cache, torch.ones_like(like), None)
+        return DensitySlopes(found.inputs, found.values)
 
     def linear_layers(self) -> list[nn.Linear]:
         """Return the linear layers whose Fisher information `fisher_samples` speaks of."""

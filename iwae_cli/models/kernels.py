@@ -70,6 +70,16 @@ def tanh_layers_backward(
     return LayerGradients(found, product(signals[0], cache.weights[0].T, None) if signals else grad)
 
 
+def tanh_layers_slopes(cache: TanhCache, grad: Tensor) -> Tensor:
+    """Return the gradient of the inputs of tanh layers, [R, n], for that of the features.
+
+    It is in the products' dtype.
+    """
+    grad = grad.to(cache.features.dtype)
+    signals = backward_signals(cache, grad)
+    return product(signals[0], cache.weights[0].T, None) if signals else grad
+
+
 def backward_signals(cache: TanhCache, grad: Tensor) -> list[Tensor]:
     """Return the gradients in W h + b of each tanh layer, [R, n'], for that of the features."""
     signals: list[Tensor] = []

@@ -7,7 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from iwae_cli.models.conditional import ConditionalLayer, DensityGradients, LayerGradients
+from iwae_cli.models.conditional import (
+    ConditionalLayer,
+    DensityGradients,
+    DensitySlopes,
+    LayerGradients,
+)
 from iwae_cli.models.distributions import Gaussian, normal_like
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.kernels import (
@@ -15,6 +20,7 @@ from iwae_cli.models.kernels import (
     backward_signals,
     tanh_layers,
     tanh_layers_backward,
+    tanh_layers_slopes,
 )
 from iwae_cli.models.matmul import product, sum_of_outer_products
 
@@ -132,6 +138,18 @@ class GaussianLayer(ConditionalLayer[Gaussian]):
         parameters = *network.parameters, last[0], last[2], last[1], last[3]
         inputs = network.inputs.to(rows.dtype)
         return LayerGradients([p.to(rows.dtype) for p in parameters], inputs)
+
+    def gradient_of_inputs(self, cache: GaussianCache, gradient: Gaussian) -> Tensor:
+        """Return what `ConditionalLayer.gradient_of_inputs` does, written out."""
+        rows = torch.cat(gradient, dim=-1).view(-1, len(cache.heads))
+        of_features = product(rows, cache.heads.T, None)
+        return tanh_layers_slopes(cache.network, of_features).to(rows.dtype)
+
+    def log_density_slopes(self, cache: GaussianCache, like: Tensor) -> DensitySlopes:
+        """Return what `ConditionalLayer.log_density_slopes` does, written out."""
+        assert cache.values is not None
+        slopes = cache.gaussian.slopes(cache.values)
+        return DensitySlopes(self.gradient_of_inputs(cache, slopes), -slopes.mean)
 
     def log_density(
         self, values: Tensor, inputs: Tensor, *, keep: bool = False

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from iwae_cli.models.conditional import ConditionalLayer, DensityGradients
+from iwae_cli.models.conditional import ConditionalLayer, DensityGradients, DensitySlopes
 from iwae_cli.models.distributions import Bernoulli
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.kernels import (
@@ -15,6 +15,7 @@ from iwae_cli.models.kernels import (
     bernoulli_log_density,
     bernoulli_log_density_backward,
     tanh_layers_backward,
+    tanh_layers_slopes,
 )
 from iwae_cli.models.layers import TanhNetwork, linear, parameters_of
 from iwae_cli.models.matmul import product
@@ -77,6 +78,12 @@ class BernoulliLayer(ConditionalLayer[Bernoulli]):
             grad_h = network.inputs * b.reshape(-1, 1).neg()
         parameters = [p.to(a.dtype) for p in network.parameters + last.parameters]
         return DensityGradients(parameters, grad_h, a.new_empty(0))
+
+    def log_density_slopes(self, cache: BernoulliLayerCache, like: Tensor) -> DensitySlopes:
+        """Return what `ConditionalLayer.log_density_slopes` does, written out."""
+        residual, weight = cache.density
+        descent = tanh_layers_slopes(cache.network, product(residual, weight.T, None))
+        return DensitySlopes(descent.to(like.dtype).neg_(), like.new_empty(0))
 
     def linear_layers(self) -> list[nn.Linear]:
         """Return all of them, the one of the logits last."""
