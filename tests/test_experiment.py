@@ -20,6 +20,7 @@ from iwae_cli.evaluation.evaluate import evaluate
 from iwae_cli.runs import log
 from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.training import run as training
+from iwae_cli.training.first_words import say_of_former_default
 from iwae_cli.training.resolve import prepare, validate
 from iwae_cli.training.resume import checkpoint_of
 
@@ -89,7 +90,7 @@ def test_the_default_says_how_to_go_on_with_an_unfinished_run_of_the_former_defa
         run = prepare(settings(tmp_path, optimizer=optimizer))
         caplog.clear()
         with caplog.at_level("INFO", logger="iwae"):
-            training.say_of_former_default(run)
+            say_of_former_default(run)
         assert (f"{former.folder.path} of the former default" in caplog.text) == said
         assert ("goes on with optimizer=paper" in caplog.text) == said
 

@@ -14,7 +14,7 @@ from iwae_cli.core.errors import ConfigError
 KEY = "experiment"
 # Groups whose nodes differ in keys: the one of the same name has to be chosen before its keys are
 # set, or those of the default stay beside them
-CHOSEN = ("dataset", "objective", "optimizer", "launcher")
+CHOSEN = ("dataset", "objective", "optimizer", "likelihood", "launcher")
 
 
 def expanded(

@@ -25,7 +25,8 @@ Component = dict[str, Any]
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
 INITIALISATIONS = ("glorot", "original_code")
-COMPONENTS = ("dataset", "objective", "optimizer")
+COMPONENTS = ("dataset", "objective", "optimizer", "likelihood")
+BERNOULLI = {"name": "bernoulli"}
 
 
 def require(condition: bool, message: str) -> None:
@@ -106,6 +107,7 @@ class Config:
     dataset: Component = field(default_factory=lambda: {"name": "mnist"})
     objective: Component = field(default_factory=lambda: {"name": "iwae"})
     optimizer: Component = field(default_factory=lambda: {"name": "kfac"})
+    likelihood: Component = field(default_factory=lambda: {**BERNOULLI}, metadata=NOT_IDENTITY)
     k: int = 50
     seed: int = 0
     precision: str = "auto"
@@ -199,7 +201,7 @@ def parse(values: Mapping[str, Any]) -> Config:
         except ConfigError as error:
             faults.append(str(error))
     for node in COMPONENTS:
-        component = values.get(node, {})
+        component = values.get(node, BERNOULLI if node == "likelihood" else {})
         if isinstance(component, Mapping) and "name" in component:
             nodes[node] = dict(component)
         else:

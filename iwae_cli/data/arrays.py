@@ -2,8 +2,8 @@
 
 import logging
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ NAMES = {
     ),
 }
 Held = tuple[str, NDArray[Any]]  # a file and its array
+Splits = Mapping[str, Held]
+# Flat rows of fewer real numbers are those of a table, not of square images
+FEWEST_PIXELS = 64
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,25 @@ class Arrays:
         return hash((self.train, str(self.test), str(self.valid)))
 
     def load(self) -> Dataset:
-        """Return the user's images.
+        """Return the user's images, with pixels in [0, 1].
 
         Raises:
             DataError: A file is missing or damaged, or its arrays are no images.
         """
+        return self.loaded(pixels.scaled)
+
+    def load_real(self) -> Dataset:
+        """Return the user's images, or rows of a table, whose values may be any real numbers.
+
+        Raises:
+            DataError: A file is missing or damaged, or its arrays are no images.
+        """
+        found = self.loaded(pixels.real_values)
+        small = found.train.shape[1] < FEWEST_PIXELS  # a table whose columns happen to be square
+        return replace(found, image_shape=None) if small and not self.image_shape else found
+
+    def loaded(self, read: Callable[[Splits], tuple[dict[str, pixels.Images], int]]) -> Dataset:
+        """Return the user's images, with values as `read` makes them of the arrays."""
         names = array_files.keys_of(self.train)
         train = self.array("train", names)
         test = self.array("test", names) if self.test is None else None
@@ -104,7 +121,7 @@ class Arrays:
         splits = {split: held for split, held in parts.items() if held is not None}
         shapes = {split: pixels.image_shape(array, file) for split, (file, array) in splits.items()}
         check_sizes(splits, shapes)
-        images, scale = pixels.scaled(splits)
+        images, scale = read(splits)
         if scale > 1:
             log.info("%s: whole numbers, divided by %d", self.train, scale)
         rest = images["train"]

@@ -1,4 +1,4 @@
-"""Arrays of pixels become images in [0, 1], one row an image."""
+"""Arrays of pixels become images, one row an image: grey values in [0, 1], or real numbers."""
 
 from collections.abc import Mapping
 from math import isqrt
@@ -39,6 +39,45 @@ def image_shape(array: NDArray[Any], path: str) -> Shape | None:
     return (side, side) if side * side == shape[1] else None
 
 
+def real_values(arrays: Mapping[str, tuple[str, NDArray[Any]]]) -> tuple[dict[str, Images], int]:
+    """Return numbers of all splits as they are, [N, D], float32, and what they were divided by.
+
+    Grey levels, known by their type of one byte without sign, are divided by 255.
+
+    Args:
+        arrays: File and array of each split.
+
+    Raises:
+        DataError: NaN or infinite values, or types that are no numbers.
+    """
+    for path, array in arrays.values():
+        check_finite(array, path)
+    levels = {split for split, (_, array) in arrays.items() if array.dtype == np.uint8}
+    made = {
+        split: np.ascontiguousarray(array).reshape(len(array), -1).astype(np.float32)
+        / np.float32(255 if split in levels else 1)
+        for split, (_, array) in arrays.items()
+    }
+    return made, 255 if levels else 1
+
+
+def check_finite(array: NDArray[Any], path: str) -> None:
+    """Refuse values that are no numbers, NaN or infinite.
+
+    Raises:
+        DataError: There are some.
+    """
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{path}: pixels must be numbers, got the type {array.dtype}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        wrong = np.argwhere(~np.isfinite(array))
+        kind = "NaN" if np.isnan(array[tuple(wrong[0])]) else "infinite values"
+        raise DataError(
+            f"{path} holds {kind}, {len(wrong)} in all, the first in row {wrong[0][0]} (from 0): "
+            "take these rows out or replace the values"
+        )
+
+
 def scaled(arrays: Mapping[str, tuple[str, NDArray[Any]]]) -> tuple[dict[str, Images], int]:
     """Return the images of all splits, [N, D], float32 in [0, 1], and what they were divided by.
 
@@ -52,21 +91,25 @@ def scaled(arrays: Mapping[str, tuple[str, NDArray[Any]]]) -> tuple[dict[str, Im
     """
     highest = 0.0
     for path, array in arrays.values():
-        if array.dtype.kind not in "fiub":
-            raise DataError(f"{path}: pixels must be numbers, got the type {array.dtype}")
+        check_finite(array, path)
         low, high = (float(found) for found in (array.min(), array.max()))
-        if np.isnan(low):
-            raise DataError(f"{path} holds NaN; pixels must lie in [0, 1]")
         whole = array.dtype.kind != "f"
-        if low < (0 if whole else -ROUNDING):
-            raise DataError(f"{path}: pixels must lie in [0, 1], got {low:g} to {high:g}")
-        if high > (255 if whole else 1 + ROUNDING):
-            advice = f"; divide them by {high:g}" if np.isfinite(high) and high > 2 else ""
-            raise DataError(f"{path}: pixels must lie in [0, 1], got {low:g} to {high:g}{advice}")
+        if low < (0 if whole else -ROUNDING) or high > (255 if whole else 1 + ROUNDING):
+            raise DataError(
+                f"{path}: pixels must lie in [0, 1], got {low:g} to {high:g}: {advice(low, high)}"
+            )
         if whole:
             highest = max(highest, high)
     scale = 255 if highest > 1 else 1
     return {split: unit(array, scale) for split, (_, array) in arrays.items()}, scale
+
+
+def advice(low: float, high: float) -> str:
+    """Return what to do with values from `low` to `high`, which are not all in [0, 1]."""
+    if low < 0:
+        return "negative values are for likelihood=gaussian"
+    divisor = 255 if 2 < high <= 255 else high
+    return f"divide them by {divisor:g}, or take them as they are with likelihood=gaussian"
 
 
 def unit(array: NDArray[Any], scale: int) -> Images:
@@ -81,19 +124,21 @@ def is_binary(images: Images) -> bool:
     return bool(((images == 0) | (images == 1)).all())
 
 
-def rows(array: NDArray[Any], pixels: int, name: str) -> Images:
+def rows(array: NDArray[Any], pixels: int, name: str, *, real: bool = False) -> Images:
     """Return images as a model of so many pixels reads them, [N, D], float32 in [0, 1].
 
     Args:
         array: See `image_shape` and `scaled`.
         pixels: D.
         name: Of the images, for messages.
+        real: Whether pixels may be any real numbers, which are not scaled.
 
     Raises:
         DataError: They are no images, or not of that size.
     """
     image_shape(array, name)
-    found = scaled({"images": (name, array)})[0]["images"]
+    read = real_values if real else scaled
+    found = read({"images": (name, array)})[0]["images"]
     if found.shape[1] != pixels:
         raise DataError(
             f"{name}: images of {found.shape[1]} pixels, the model was trained on {pixels}"

@@ -46,9 +46,14 @@ def find(values: Mapping[str, Any]) -> Source:
 
 
 @lru_cache(maxsize=2)
-def loaded(source: Source) -> Dataset:
-    """Return a source's data set; what reads it again in this process shares it."""
-    return source.load()
+def loaded(source: Source, *, real: bool = False) -> Dataset:
+    """Return a source's data set; what reads it again in this process shares it.
+
+    Args:
+        source: Of the images.
+        real: Whether pixels may be any real numbers; else they lie in [0, 1].
+    """
+    return source.load_real() if real and isinstance(source, Arrays) else source.load()
 
 
 def files_of(source: Source) -> list[dict[str, str | None]]:

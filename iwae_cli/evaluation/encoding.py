@@ -62,7 +62,7 @@ def encode_images(
 
     Args:
         model: On any device.
-        images: In [0, 1], [N, D].
+        images: In [0, 1], or real, [N, D].
         k: Draws of q an image.
         samples: Samples to keep of an image, S.
         noise: Source of binarisation, noise and choice.
@@ -229,6 +229,8 @@ class ModelWithImages:
             return cls(run.model, run.images(split), run.dynamic, run.folder, about)
         folder, stored = opened(path)
         model = stored.network().to(device_of(device))
-        images = pixels.rows(read_images(str(data)), model.data_dim, str(data))
+        real = model.likelihood.real
+        images = pixels.rows(read_images(str(data)), model.data_dim, str(data), real=real)
         about = {"run": folder.path.stem, "passes": stored.training.pass_index}
-        return cls(model, images, True, folder, {**about, "data": str(data)})
+        dynamic = model.likelihood.binarises
+        return cls(model, images, dynamic, folder, {**about, "data": str(data)})

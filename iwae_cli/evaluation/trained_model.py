@@ -25,7 +25,8 @@ class TrainedModel:
 
     Images are arrays or tensors [N, D], [N, H, W], [N, 1, H, W] or [N, H, W, 1]: floats in [0, 1],
     or whole numbers up to 255, which are divided by 255 unless all are 0 or 1. Grey values are
-    binarised once, with the grey value as probability, as in `iwae eval`.
+    binarised once, with the grey value as probability, as in `iwae eval`; other likelihoods than
+    `bernoulli` take them as they are, and `gaussian` any real numbers.
 
     Attributes:
         path: The checkpoint.
@@ -54,7 +55,7 @@ class TrainedModel:
         return f"TrainedModel({objective}, k={k}, latents {latents}: {self.path})"
 
     def sample(self, count: int = 25, *, seed: int = 0) -> Array:
-        """Return Bernoulli means at draws from the prior, [count, H, W], or [count, D] if flat.
+        """Return means of p(x | h) at draws from the prior, [count, H, W], or [count, D] if flat.
 
         Example:
             >>> model.sample(3).shape
@@ -74,7 +75,8 @@ class TrainedModel:
         if k < 1:
             raise ConfigError(f"k must be at least 1, got {k}")
         noise = EvaluationNoise(seed, self.network.latents)
-        return log_likelihoods(self.network, self.rows(images), ks=[k], noise=noise)[0]
+        rows, dynamic = self.rows(images), self.network.likelihood.binarises
+        return log_likelihoods(self.network, rows, ks=[k], noise=noise, dynamic=dynamic)[0]
 
     def encode(
         self, images: ArrayLike, *, k: int = 50, samples: int = 1, seed: int = 0
@@ -94,8 +96,8 @@ class TrainedModel:
         if min(k, samples) < 1:
             raise ConfigError(f"k and samples must be at least 1, got {k} and {samples}")
         noise = EvaluationNoise(seed, self.network.latents)
-        rows = self.rows(images)
-        return encode_images(self.network, rows, k=k, samples=samples, noise=noise, dynamic=True)
+        rows, dynamic = self.rows(images), self.network.likelihood.binarises
+        return encode_images(self.network, rows, k=k, samples=samples, noise=noise, dynamic=dynamic)
 
     def reconstruct(self, images: ArrayLike, *, seed: int = 0) -> Array:
         """Return E[x | h_1] at the posterior mean of h_1, [N, H, W], or [N, D] if flat.
@@ -104,19 +106,22 @@ class TrainedModel:
             >>> model.reconstruct(images).shape
             (6, 8, 8)
         """
-        noise = EvaluationNoise(seed, self.network.latents)
-        x = torch.from_numpy(noise.binarise(self.rows(images), 0))
-        return self.shaped(reconstructions(self.network, x.to(next(self.network.parameters()))))
+        rows = self.rows(images)
+        if self.network.likelihood.binarises:
+            rows = EvaluationNoise(seed, self.network.latents).binarise(rows, 0)
+        x = torch.from_numpy(rows).to(next(self.network.parameters()))
+        return self.shaped(reconstructions(self.network, x))
 
     def rows(self, images: ArrayLike) -> Array:
-        """Return images as rows of pixels in [0, 1], float32, [N, D].
+        """Return images as rows of pixels, in [0, 1] or, for `gaussian`, real, float32, [N, D].
 
         Raises:
             DataError: They are no images, or not of the size that the model was trained on.
         """
         if isinstance(images, torch.Tensor):
             images = images.detach().cpu().numpy()
-        return pixels.rows(np.asarray(images), self.network.data_dim, "the images")
+        real = self.network.likelihood.real
+        return pixels.rows(np.asarray(images), self.network.data_dim, "the images", real=real)
 
     def shaped(self, rows: Array) -> Array:
         """Return rows as images where these have a height and a width."""

@@ -52,7 +52,9 @@ class TrainedRun:
         self.precision = precision_of(precision, self.device)
         model = self.checkpoint.network().to(self.device)
         self.model = model.multiply_in(products_of(self.precision))
-        self.dataset: Dataset = registry.loaded(registry.find(self.checkpoint.settings.dataset))
+        self.dataset: Dataset = registry.loaded(
+            registry.find(self.checkpoint.settings.dataset), real=self.model.likelihood.real
+        )
         trained_on = self.checkpoint.data.hash
         if self.dataset.content_hash != trained_on:
             raise DataError(
@@ -83,7 +85,12 @@ class TrainedRun:
     @property
     def dynamic(self) -> bool:
         """Whether images are binarised with grey values as probabilities."""
-        return self.dataset.binarization == "dynamic"
+        return self.binarization == "dynamic"
+
+    @property
+    def binarization(self) -> str:
+        """That of the data, or `none` where the likelihood takes grey or real values."""
+        return self.dataset.binarization if self.model.likelihood.binarises else "none"
 
     def images(self, split: Split, limit: int | None = None) -> np.ndarray[Any, np.dtype[Any]]:
         """Return the first `limit` images of a split, all with None.
@@ -110,7 +117,8 @@ class TrainedRun:
             "passes": training.pass_index,
             "steps": training.steps,
             "data": self.dataset.label,
-            "binarization": self.dataset.binarization,
+            "binarization": self.binarization,
+            "likelihood": self.model.likelihood.name,
             "identity": self.checkpoint.identity,
             "parameters": self.checkpoint.parameters_digest,
         }

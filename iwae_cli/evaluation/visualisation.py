@@ -31,12 +31,12 @@ Array = NDArray[np.float32]
 def pictures(model: IWAE, dataset: Dataset, *, seed: int) -> dict[str, NDArray[np.floating[Any]]]:
     """Return the arrays of pictures.npz by their keys; none where images have no height and width.
 
-    - `samples` [100, H, W]: Bernoulli means at draws from the prior, see `prior_samples`.
+    - `samples` [100, H, W]: means of p(x | h_1) at draws from the prior, see `prior_samples`.
     - `originals` [20, H, W]: the first test images, as the data set has them.
-    - `reconstructions` [20, H, W]: Bernoulli means of p(x | h_1) at the posterior mean
+    - `reconstructions` [20, H, W]: means of p(x | h_1) at the posterior mean
       h_1 = E_q[h_1 | x], of those images binarised as in an evaluation with this seed.
     - `first_layer_weights` [units, H, W]: of the units that read the image.
-    - `last_layer_weights` [units, H, W]: of the units that the logits of the pixels read.
+    - `last_layer_weights` [units, H, W]: of the units that the pixels' means or logits read.
 
     And where the model has a single layer of two latents, see `posterior_densities`:
 
@@ -71,7 +71,7 @@ def pictures(model: IWAE, dataset: Dataset, *, seed: int) -> dict[str, NDArray[n
 
 def binary(model: IWAE, dataset: Dataset, images: Array, seed: int) -> Tensor:
     """Return images as the model reads them, [N, D], in its precision and on its device."""
-    if dataset.binarization == "dynamic":
+    if dataset.binarization == "dynamic" and model.likelihood.binarises:
         images = EvaluationNoise(seed, model.latents).binarise(images, 0)
     return torch.from_numpy(images).to(next(model.parameters()))
 
@@ -108,9 +108,10 @@ def image_weights(model: IWAE) -> tuple[Array, Array]:
     network's last one.
     """
     linear = [module for module in model.recognition[0].modules() if isinstance(module, nn.Linear)]
-    logits = model.generative[0].logits
-    assert isinstance(logits, nn.Linear)
-    reading, writing = linear[0].weight, logits.weight.T
+    own = dict(model.generative[0].named_children())
+    head = own["logits"] if "logits" in own else own["mean"]
+    assert isinstance(head, nn.Linear)
+    reading, writing = linear[0].weight, head.weight.T
     return reading.detach().float().cpu().numpy(), writing.detach().float().cpu().numpy()
 
 
@@ -195,7 +196,7 @@ def write_pictures(path: str | Path, *, seed: int = 0, device: str = "auto") -> 
 def sample(
     path: str | Path, *, count: int = 100, seed: int = 0, device: str = "auto"
 ) -> NDArray[np.float32]:
-    """Return Bernoulli means at draws from the prior of a trained model, [count, H, W].
+    """Return means of p(x | h) at draws from the prior of a trained model, [count, H, W].
 
     Needs the checkpoint alone, not the data set.
 

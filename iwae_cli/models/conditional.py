@@ -186,8 +186,8 @@ class ConditionalLayer(nn.Module, Generic[D]):
         """
         return []
 
-    def start_at(self, mean: Tensor) -> None:
-        """Set the output bias so that the mean of the distribution is `mean` [n] at first."""
+    def start_at(self, mean: Tensor, std: Tensor) -> None:
+        """Set the output bias so that mean and deviation are `mean` and `std` [n] at first."""
 
 
 @contextmanager

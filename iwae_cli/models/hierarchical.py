@@ -10,7 +10,8 @@ from iwae_cli.core.config import Arch
 from iwae_cli.models.conditional import ConditionalLayer
 from iwae_cli.models.distributions import Gaussian, log_standard_normal
 from iwae_cli.models.layers import GaussianLayer, TanhNetwork
-from iwae_cli.models.likelihoods.bernoulli import BernoulliLayer
+from iwae_cli.models.likelihoods import DEFAULT
+from iwae_cli.models.likelihoods.base import Likelihood
 
 
 class ImportanceSample(NamedTuple):
@@ -38,11 +39,12 @@ class HierarchicalModel(nn.Module):
     Args:
         data_dim: Pixels of an image, D.
         arch: Sizes of the stochastic layers and of the tanh layers between them.
+        likelihood: Of the pixels.
     """
 
-    def __init__(self, data_dim: int, arch: Arch) -> None:
+    def __init__(self, data_dim: int, arch: Arch, likelihood: Likelihood = DEFAULT) -> None:
         super().__init__()
-        self.data_dim, self.compiled = data_dim, False
+        self.data_dim, self.likelihood, self.compiled = data_dim, likelihood, False
         self.latents = tuple(arch.latents)
         sizes = [data_dim, *arch.latents]
         links = list(zip(sizes, arch.hidden, sizes[1:], strict=False))
@@ -50,7 +52,7 @@ class HierarchicalModel(nn.Module):
             GaussianLayer(below, hidden, above) for below, hidden, above in links
         )
         self.generative = nn.ModuleList(
-            (GaussianLayer if level else BernoulliLayer)(above, hidden[::-1], below)
+            (GaussianLayer if level else likelihood.layer)(above, hidden[::-1], below)
             for level, (below, hidden, above) in enumerate(links)
         )
 
@@ -92,7 +94,7 @@ class HierarchicalModel(nn.Module):
         layer of the recognition network runs once an image. It is fastest under `torch.no_grad()`.
 
         Args:
-            x: Binary images, [B, D].
+            x: Images as the model reads them, [B, D].
             noise: Standard normal noise of each stochastic layer, [k, B, H].
         """
         latents, log_q = self.recognise(x, noise)
@@ -105,7 +107,7 @@ class HierarchicalModel(nn.Module):
         """Return latents drawn from q(h | x), [k, B, H] a layer, and log q(h | x), nats, [k, B].
 
         Args:
-            x: Binary images, [B, D].
+            x: Images as the model reads them, [B, D].
             noise: Standard normal noise of each stochastic layer, [k, B, H].
         """
         return self.draw_latents(self.recognition_layers[0](x), noise)
@@ -128,7 +130,7 @@ class HierarchicalModel(nn.Module):
         """Return log p(x, h), nats, [k, B].
 
         Args:
-            x: Binary images, [B, D].
+            x: Images as the model reads them, [B, D].
             latents: Of each stochastic layer, [k, B, H].
         """
         return self.log_p_with_caches(x, latents, keep=False)[0]
@@ -155,7 +157,7 @@ class HierarchicalModel(nn.Module):
         return log_q
 
     def generate(self, noise: Sequence[Tensor]) -> Tensor:
-        """Return Bernoulli means of the pixels, [..., D], at a draw of h from the prior p(h).
+        """Return E[x | h_1], [..., D], at a draw of h from the prior p(h).
 
         h_L is the noise of the last layer itself, h_l = mean(h_{l+1}) + std(h_{l+1}) * noise_l.
 

@@ -16,6 +16,7 @@ def initialise(
     *,
     generator: torch.Generator,
     mean_image: Tensor | None,
+    std_image: Tensor | None = None,
 ) -> None:
     """Draw the weights from Glorot's uniform distribution and set the biases to zero.
 
@@ -26,6 +27,8 @@ def initialise(
         generator: Source of the weights with `glorot`; on the CPU.
         mean_image: Mean training image, [D]: the output bias starts so that this is the mean of
             p(x | h). None leaves it at zero.
+        std_image: Standard deviation of each pixel over the training images, [D], for a likelihood
+            with noise to learn; None for 1.
     """
     for layer in model.modules():
         if isinstance(layer, nn.Linear):
@@ -38,4 +41,5 @@ def initialise(
             else:
                 nn.init.xavier_uniform_(layer.weight, generator=generator)
     if mean_image is not None:
-        model.generative_layers[0].start_at(mean_image)
+        std = torch.ones_like(mean_image) if std_image is None else std_image
+        model.generative_layers[0].start_at(mean_image, std)

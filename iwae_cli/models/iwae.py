@@ -58,7 +58,7 @@ class IWAE(HierarchicalModel):
         """Return the gradient of the loss in each parameter, and the bound.
 
         Args:
-            x: Binary images, [B, D].
+            x: Images as the model reads them, [B, D].
             noise: Standard normal noise of each stochastic layer, [k, B, H].
             objective: Gives the weights (a, b, c), see `models.backward`, and the bound.
             all_rows: Whether every sample takes part in the backward pass; else those that
@@ -120,7 +120,7 @@ class IWAE(HierarchicalModel):
         """Return log w, nats, [k, B], and keep nothing else.
 
         Args:
-            x: Binary images, [B, D].
+            x: Images as the model reads them, [B, D].
             first: q(h_1 | x), of [B, H].
             noise: Standard normal noise of each stochastic layer, [k, B, H].
         """
@@ -145,7 +145,7 @@ class IWAE(HierarchicalModel):
 
         Args:
             kept: Those samples.
-            x: Binary images, [B, D].
+            x: Images as the model reads them, [B, D].
             first: q(h_1 | x), of [B, H].
             cache: Of the layer that returned it.
             noise: Standard normal noise of each stochastic layer, [k, B, H].
@@ -207,7 +207,7 @@ class IWAE(HierarchicalModel):
         One h ~ q(h | x) an image; the labels of each conditional layer are drawn from that layer.
 
         Args:
-            x: Binary images, [B, D].
+            x: Images as the model reads them, [B, D].
             generator: Source of latents and labels.
         """
         forward = self.forward_pass(x, self.draw_noise(1, len(x), generator))

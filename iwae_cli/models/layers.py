@@ -201,7 +201,3 @@ class GaussianLayer(ConditionalLayer[Gaussian]):
         ):
             found.append(FisherSample(head.weight, cache.features, squares, squares=True))
         return found
-
-    def start_at(self, mean: Tensor) -> None:
-        """Set the bias of the mean head."""
-        self.mean.bias.data.copy_(mean)

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 from iwae_cli.core.config import Config
+from iwae_cli.core.errors import ConfigError
+from iwae_cli.models import likelihoods
 from iwae_cli.models.iwae import IWAE
 
 
 def network_of(settings: Config, pixels: int) -> IWAE:
     """Return the network of a config; its parameters are not drawn, and on the default device."""
-    return IWAE(pixels, settings.arch)
+    return IWAE(pixels, settings.arch, likelihoods.find(settings.likelihood))
 
 
 def check_parameters(settings: Config, pixels: int, parameters: Mapping[str, Tensor]) -> None:
@@ -34,6 +36,8 @@ def check_parameters(settings: Config, pixels: int, parameters: Mapping[str, Ten
             expected = network_of(settings, pixels).state_dict()
     except (RuntimeError, OverflowError):  # a size that no tensor can have
         raise ValueError(other) from None
+    except ConfigError as error:
+        raise ValueError(f"config: {error}") from None
     shapes = {name: tensor.shape for name, tensor in parameters.items()}
     if shapes != {name: tensor.shape for name, tensor in expected.items()}:
         raise ValueError(other)

@@ -52,6 +52,9 @@ def config_fault(config: object) -> str | None:
     for node in ("arch", "dataset", "objective", "optimizer"):
         if not (isinstance(config.get(node), dict) and isinstance(config[node].get("name"), str)):
             return f"no key '{node}' with a name"
+    likelihood = config.get("likelihood", {"name": ""})
+    if not (isinstance(likelihood, dict) and isinstance(likelihood.get("name"), str)):
+        return "no key 'likelihood' with a name"
     for key in ("k", "seed"):
         if not isinstance(config.get(key), int):
             return f"no whole number '{key}'"

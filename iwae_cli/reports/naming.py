@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from iwae_cli.core.config import Arch, Config, flattened
+from iwae_cli.core.config import BERNOULLI, Arch, Config, flattened
 from iwae_cli.reports import published
 from iwae_cli.reports.run_record import RunRecord
 
 # What two runs may differ in and still stand in one table; all else is the protocol.
-TABLE_KEYS = ("objective.", "arch.latents", "arch.hidden", "dataset.", "init_from")
+TABLE_KEYS = (
+    "objective.",
+    "arch.latents",
+    "arch.hidden",
+    "dataset.",
+    "likelihood.name",
+    "init_from",
+)
 
 
 def cells_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,6 +32,9 @@ def identity_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     skipped = {f.name for f in fields(Config) if f.metadata.get("identity") is False}
     unnamed = {f.name for f in fields(Arch) if f.metadata.get("identity") is False}
     own = {key: node for key, node in config.items() if key not in skipped and node is not None}
+    likelihood = config.get("likelihood", BERNOULLI)
+    if likelihood != BERNOULLI:
+        own["likelihood"] = likelihood
     own["arch"] = {key: value for key, value in config["arch"].items() if key not in unnamed}
     if config.get("init_from"):
         own["init_from"] = identity_keys(config["init_from"])
@@ -88,14 +98,26 @@ def passes_names(runs: Sequence[RunRecord], keys: Sequence[Mapping[str, Any]]) -
 
 
 def data_names(runs: Sequence[RunRecord]) -> list[str]:
-    """Return what each run's data are called, with the hash where one name stands for several."""
+    """Return what each run's data are called, with the hash where one name stands for several.
+
+    Likelihoods other than Bernoulli are named too, for theirs are never compared with each other.
+    """
     found = {(data_of(run)["label"], data_of(run)["hash"]) for run in runs}
     versions = Counter(label for label, _ in found)
     names = []
     for run in runs:
         label, digest = data_of(run)["label"], data_of(run)["hash"]
-        names.append(f"{label} ({str(digest)[:8]})" if versions[label] > 1 else label)
+        name = f"{label} ({str(digest)[:8]})" if versions[label] > 1 else label
+        names.append(", ".join([name, *likelihood_of(run)]))
     return names
+
+
+def likelihood_of(run: RunRecord) -> list[str]:
+    """Return what a run's likelihood is called, nothing for Bernoulli."""
+    likelihood = run.config.get("likelihood", BERNOULLI)
+    words = {"continuous_bernoulli": "continuous Bernoulli", "gaussian": "Gaussian"}
+    name = str(likelihood["name"])
+    return [] if likelihood == BERNOULLI else [f"{words.get(name, name)} likelihood"]
 
 
 def data_of(run: RunRecord) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from iwae_cli.runs.folder import RunFolder
 METRICS = ("pass", "k", "learning_rate", "train_bound", "valid_bound", "seconds")
 REMOVAL = ("passes", "seed", "threshold", "k", "images", "nll", "difference", "se_difference")
 ACTIVE_UNITS = ("layer", "unit", "variance", "active", "passes", "threshold", "definition")
-TEXT = ("split", "estimator", "definition", "run", "data", "binarization", "device")
+TEXT = ("split", "estimator", "definition", "run", "data", "binarization", "likelihood", "device")
 
 
 class Unreadable(NamedTuple):

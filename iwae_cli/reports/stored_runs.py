@@ -19,7 +19,7 @@ from iwae_cli.runs.state import State
 
 # Columns without which a CSV is none of a report's
 NEEDED = ("run", "folder", "state", "passes", "training_seconds", "environment.data.hash")
-NODES = ("arch", "dataset", "objective", "optimizer", "then", "init_from")
+NODES = ("arch", "dataset", "objective", "optimizer", "likelihood", "then", "init_from")
 # Last parts of the names of columns with whole numbers; versions before 0.3 wrote some as 120.0
 WHOLE = {"passes", "stages", "batch_size", "groups", "order", "k", "seed", "valid", "test"}
 WHOLE |= {"train", "threads", "validate_passes", "total_passes", "format"}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from iwae_cli.core import config as configs
-from iwae_cli.core.config import Config, require
+from iwae_cli.core.config import BERNOULLI, Config, require
 from iwae_cli.core.errors import CheckpointError, ConfigError
 from iwae_cli.core.identity import FORMAT_VERSION
 from iwae_cli.models.iwae import IWAE
@@ -73,6 +73,13 @@ class Checkpoint:
             )
         for node in nodes[1:]:
             require(isinstance(values[node].get("name"), str), f"config.{node} has no name")
+        likelihood = values.get("likelihood", BERNOULLI)
+        require(
+            isinstance(likelihood, dict)
+            and all(isinstance(k, str) for k in likelihood)
+            and isinstance(likelihood.get("name"), str),
+            "config.likelihood has no name",
+        )
         require(all(isinstance(key, str) for key in values), "config has a key that is no text")
         require(isinstance(values.get("then", {}), dict), "config.then is no mapping")
         try:

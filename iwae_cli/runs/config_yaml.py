@@ -11,11 +11,14 @@ import yaml
 from omegaconf import OmegaConf
 
 from iwae_cli.core.atomic_write import write_atomically
-from iwae_cli.core.config import Config
+from iwae_cli.core.config import BERNOULLI, Config
 
 LARGEST_BYTES = 100_000
 # What does not tell runs apart, or is told by the hash of the data
-ELSEWHERE = {f.name for f in fields(Config) if f.metadata.get("identity") is False} - {"init_from"}
+ELSEWHERE = {f.name for f in fields(Config) if f.metadata.get("identity") is False} - {
+    "init_from",
+    "likelihood",
+}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -55,7 +58,7 @@ def telling(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of a config that tell what its run is, dotted, with values as JSON."""
     found: dict[str, Any] = {}
     for key, value in config.items():
-        if key in ELSEWHERE:
+        if key in ELSEWHERE or (key == "likelihood" and value == BERNOULLI):
             continue
         if key == "init_from" and isinstance(value, Mapping):
             found |= {f"init_from.{name}": one for name, one in telling(value).items()}

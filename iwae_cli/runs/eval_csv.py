@@ -19,7 +19,7 @@ SAME = 1e-9
 COLUMNS = ("passes", "steps", "split", "images", "seed", "estimator", "k", "nll")
 # What rows older than these columns are
 EARLIER: dict[str, Any] = {"precision": PRECISION, "bound_kind": "lower", "parameters": ""}
-EARLIER |= {"bias_jackknife": math.nan, "share_khat_above_0.7": math.nan}
+EARLIER |= {"likelihood": "bernoulli", "bias_jackknife": math.nan, "share_khat_above_0.7": math.nan}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,8 @@ from iwae_cli.core.errors import ConfigError
 from iwae_cli.core.identity import identity, identity_fields
 from iwae_cli.data import registry
 from iwae_cli.data.dataset import Dataset, Source
+from iwae_cli.models import likelihoods
+from iwae_cli.models.likelihoods.base import Likelihood
 from iwae_cli.objectives.base import Objective
 from iwae_cli.runs.folder import RunFolder, run_name
 from iwae_cli.training.recipes import RECIPES
@@ -29,6 +31,7 @@ class Components:
     source: Source
     objective: Objective
     recipe: Recipe
+    likelihood: Likelihood
 
 
 def components_of(settings: Config) -> Components:
@@ -42,6 +45,7 @@ def components_of(settings: Config) -> Components:
         (registry.find, settings.dataset),
         (find_objective, settings.objective),
         (find_recipe, settings.optimizer),
+        (likelihoods.find, settings.likelihood),
     )
     for find, values in finders:
         try:
@@ -50,8 +54,9 @@ def components_of(settings: Config) -> Components:
             faults.append(str(error))
     if faults:
         raise ConfigError("; ".join(faults))
-    check_ks(settings, *found[1:])  # type: ignore[arg-type]  # objective and schedule
-    return Components(*found)  # type: ignore[arg-type]  # one of each, in this order
+    components = Components(*found)  # type: ignore[arg-type]  # one of each, in this order
+    check_ks(settings, components.objective, components.recipe)
+    return components
 
 
 def check_ks(settings: Config, objective: Objective, recipe: Recipe) -> None:
@@ -87,6 +92,7 @@ def resolved(settings: Config, components: Components) -> dict[str, Any]:
         "dataset": dataclasses.asdict(components.source),  # type: ignore[call-overload]  # any dataclass
         "objective": dataclasses.asdict(components.objective),  # type: ignore[call-overload]  # any dataclass
         "optimizer": dataclasses.asdict(components.recipe),
+        "likelihood": dataclasses.asdict(components.likelihood),
     }
 
 
@@ -98,8 +104,12 @@ def near(path: str) -> Path:
 
 def identity_parts(settings: Config, components: Components) -> dict[str, Any]:
     """Return what of a config joins a run's identity, but for what its data and parent are."""
+    likelihood = components.likelihood
     return {
         **identity_fields(settings),
+        **(
+            {"likelihood": identity_fields(likelihood)} if likelihood != likelihoods.DEFAULT else {}
+        ),
         "arch": identity_fields(settings.arch),
         "objective": identity_fields(components.objective),
         "optimizer": identity_fields(components.recipe),
@@ -136,7 +146,13 @@ def validate(settings: Config) -> None:
                 f"init_from.dataset is {parent.dataset['name']}, this run's is "
                 f"{settings.dataset['name']}: both must have the same images"
             )
-        own, other = components.recipe, components_of(parent).recipe
+        other_components = components_of(parent)
+        if components.likelihood != other_components.likelihood:
+            raise ConfigError(
+                f"init_from.likelihood is {parent.likelihood}, this run's is "
+                f"{settings.likelihood}: both must have the same"
+            )
+        own, other = components.recipe, other_components.recipe
         if own.algorithm is not other.algorithm:
             able = ", ".join(n for n, one in RECIPES.items() if one.algorithm is other.algorithm)
             raise ConfigError(
@@ -159,6 +175,11 @@ class ResolvedRun:
     def precision(self) -> str:
         """The precision of the matrix products, never `auto`."""
         return precision_of(self.settings.precision, self.device)
+
+    @property
+    def binarization(self) -> str:
+        """That of the data, or `none` where the likelihood takes grey or real values."""
+        return self.dataset.binarization if self.components.likelihood.binarises else "none"
 
     @cached_property
     def identity(self) -> str:
@@ -214,7 +235,12 @@ def prepare(settings: Config) -> ResolvedRun:
         DataError: The data set is missing or damaged.
     """
     components = components_of(settings)
-    dataset = registry.loaded(components.source)
+    dataset = registry.loaded(components.source, real=components.likelihood.real)
+    if dataset.binarization == "fixed" and not components.likelihood.binary:
+        raise ConfigError(
+            f"every pixel of {dataset.label} is 0 or 1, where the density of "
+            f"{components.likelihood.name} has no maximum: use likelihood=bernoulli"
+        )
     parent = settings.parent()
     return ResolvedRun(
         settings,

@@ -23,14 +23,15 @@ from iwae_cli.evaluation.evaluate import evaluate
 from iwae_cli.evaluation.visualisation import write_pictures
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
+from iwae_cli.models.loading import network_of
 from iwae_cli.runs.checkpoint import Checkpoint, digest_of
 from iwae_cli.runs.config_yaml import config_digest
 from iwae_cli.runs.log import hints, log_file, say_if_long
 from iwae_cli.runs.metrics import Metrics
 from iwae_cli.runs.provenance import describe_environment
+from iwae_cli.training.first_words import say_of_former_default, say_of_values
 from iwae_cli.training.memory import advice, check_memory
 from iwae_cli.training.optimizers.kfac import KFAC
-from iwae_cli.training.recipes.kfac import Kfac
 from iwae_cli.training.resolve import ResolvedRun, prepare
 from iwae_cli.training.resume import checkpoint_of, restore, start_from
 from iwae_cli.training.tracking import tell_pass, tell_results, trackers_of
@@ -124,6 +125,7 @@ def train_locked(trainer: Trainer, run: ResolvedRun) -> None:
     log.info("%s %s", "resuming" if trainer.steps else "training", run.folder.path)
     if not trainer.steps:
         say_of_former_default(run)
+        say_of_values(run)
     if isinstance(trainer.optimizer, KFAC) and trainer.optimizer.others:
         others = ", ".join(trainer.optimizer.others)
         log.info("parameters outside linear layers follow Adam: %s", others)
@@ -169,21 +171,6 @@ def check_room(trainer: Trainer, run: ResolvedRun) -> None:
         )
 
 
-def say_of_former_default(run: ResolvedRun) -> None:
-    """Log how to go on with an unfinished run that the same command started in version 0.2."""
-    if run.components.recipe != Kfac():
-        return
-    former = prepare(dataclasses.replace(run.settings, optimizer={"name": "paper"}))
-    if not former.folder.checkpoint.exists():
-        return
-    done = Checkpoint.read(former.folder.checkpoint).training.pass_index
-    if done < former.components.recipe.total_passes:
-        log.info(
-            "the unfinished run %s of the former default goes on with optimizer=paper",
-            former.folder.path,
-        )
-
-
 def new_trainer(run: ResolvedRun) -> Trainer:
     """Return the training of a run at its very beginning."""
     settings, dataset = run.settings, run.dataset
@@ -196,20 +183,25 @@ def new_trainer(run: ResolvedRun) -> Trainer:
         seed=settings.seed,
         train=torch.from_numpy(dataset.train).to(run.device),
         valid=torch.from_numpy(dataset.valid).to(run.device),
-        dynamic=dataset.binarization == "dynamic",
+        dynamic=run.binarization == "dynamic",
     )
 
 
 def new_model(settings: Config, dataset: Dataset) -> IWAE:
     """Return a model on the CPU with freshly drawn parameters."""
-    model = IWAE(dataset.train.shape[1], settings.arch)
+    model = network_of(settings, dataset.train.shape[1])
     generator = torch.Generator().manual_seed(derived_seed(settings.seed, "initialisation"))
-    mean = torch.from_numpy(dataset.train.mean(axis=0, dtype="float64")).float()
+    moments = (
+        dataset.train.mean(axis=0, dtype="float64"),
+        dataset.train.std(axis=0, dtype="float64"),
+    )
+    mean, std = (torch.from_numpy(moment).float() for moment in moments)
     initialise(
         model,
         settings.arch.init,
         generator=generator,
         mean_image=mean if settings.arch.output_bias else None,
+        std_image=std,
     )
     return model
 

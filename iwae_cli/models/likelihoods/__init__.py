@@ -1,1 +1,33 @@
 """Likelihoods p(x | h), one a file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from iwae_cli.core.config import build, unknown
+from iwae_cli.core.errors import ConfigError
+from iwae_cli.models.likelihoods.base import Likelihood
+from iwae_cli.models.likelihoods.bernoulli import BernoulliPixels
+from iwae_cli.models.likelihoods.continuous_bernoulli import ContinuousBernoulliPixels
+from iwae_cli.models.likelihoods.gaussian import GaussianPixels
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    "bernoulli": BernoulliPixels,
+    "continuous_bernoulli": ContinuousBernoulliPixels,
+    "gaussian": GaussianPixels,
+}
+DEFAULT = BernoulliPixels()
+
+
+def find(values: Mapping[str, Any]) -> Likelihood:
+    """Return the likelihood of a config node, `name` and its options.
+
+    Example:
+        >>> find({"name": "gaussian", "std": 0.1}).real
+        True
+
+    Raises:
+        ConfigError: An unknown name or option, a wrong type, a value out of range.
+    """
+    if values["name"] not in LIKELIHOODS:
+        raise ConfigError(unknown("likelihood", values["name"], LIKELIHOODS))
+    return build(LIKELIHOODS[values["name"]], values, where="likelihood")

@@ -1,7 +1,8 @@
 """p(x | h) for binary pixels: a Bernoulli distribution of each."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,20 @@ from iwae_cli.models.kernels import (
     tanh_layers_slopes,
 )
 from iwae_cli.models.layers import TanhNetwork, linear, parameters_of
+from iwae_cli.models.likelihoods.base import Likelihood
 from iwae_cli.models.matmul import product
+
+
+@dataclass(frozen=True)
+class BernoulliPixels(Likelihood):
+    """log p(x | h) = sum_d x_d log p_d + (1 - x_d) log(1 - p_d), nats, of x in {0, 1}^D."""
+
+    name: str = "bernoulli"
+    binarises: ClassVar[bool] = True
+
+    def layer(self, n_in: int, hidden: Sequence[int], n_out: int) -> "BernoulliLayer":
+        """Return p(x | h)."""
+        return BernoulliLayer(n_in, hidden, n_out)
 
 
 class BernoulliLayerCache(NamedTuple):
@@ -112,6 +126,6 @@ class BernoulliLayer(ConditionalLayer[Bernoulli]):
         features = cache.network.features
         return [*found, FisherSample(self.logits.weight, features, squares, squares=True)]
 
-    def start_at(self, mean: Tensor) -> None:
+    def start_at(self, mean: Tensor, std: Tensor) -> None:
         """Set the bias of the logits to the logit of `mean` [D], clipped to [0.001, 0.999]."""
         self.logits.bias.data.copy_(torch.logit(mean.clamp(0.001, 0.999)))
