@@ -6,13 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import hydra
 import pandas as pd
 import pytest
 from conftest import Command, tiny_run
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from iwae_cli.cli import compose
 from iwae_cli.cli.launch import plan
 from iwae_cli.cli.launchers.joblib import Joblib
 from iwae_cli.cli.launchers.jobs import generations, jobs_of
@@ -28,7 +35,9 @@ def sweep_of(folder: Path) -> SweepFolder:
     return SweepFolder(found)
 
 
-def test_each_run_of_a_sweep_is_composed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hydra_composes_each_choice_once_however_many_points_share_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     composed = []
     compose = hydra.compose
 
@@ -37,10 +46,43 @@ def test_each_run_of_a_sweep_is_composed_once(monkeypatch: pytest.MonkeyPatch) -
         return compose(name, overrides, **options)
 
     monkeypatch.setattr(hydra, "compose", counting)
-    planned = plan(["dataset=digits", "k=1,2,3", "seed=range(0,4)"], multirun=True)
-    assert len(planned.points) == 12
-    assert [point.config.seed for point in planned.points[:5]] == [0, 1, 2, 3, 0]
-    assert len(composed) == 12 + 1, "and once to see what the sweep is"
+    words = ["dataset=digits", "k=1,2,3", "seed=range(0,4)", "arch=one_layer,two_layer"]
+    planned = plan(words, multirun=True)
+    assert len(planned.points) == 24
+    assert [point.config.seed for point in planned.points[:4]] == [0, 0, 1, 1]
+    assert len(composed) == 2 + 1, "and once to see what the sweep is"
+
+
+SWEEPS = (
+    ["optimizer.passes=3", "optimizer=fast,constant", "arch.latents=[2]", "arch.latents=[3],[4]"],
+    ["then.active_units=true", "then={eval:[5],active_units:false}", "then.eval=[1],[2,3]"],
+    ["launcher=slurm", "launcher.cpus_per_run=2,3", "log=[tensorboard,mlflow]"],
+    ["experiment=table2,table1", "second_stage=paper"],
+    ["init_from={seed:1},{seed:2}", "+init_from.k=3", "init_from.seed=4"],
+    ["++then.eval=[3]", "then.eval=[4],[5]"],
+    ["kk=1,2"],
+    ["arch={latents:[1]},{latents:[2]}", "arch=two_layer", "hydra.mode=MULTIRUN"],
+)
+
+
+@pytest.mark.parametrize("words", SWEEPS, ids=" ".join)
+def test_a_point_is_what_hydra_alone_composes_of_its_overrides(words: list[str]) -> None:
+    given = OverridesParser.create().parse_overrides(words)
+    points = list(product(*(compose.words_of(override) for override in given)))
+    with hydra.initialize_config_dir(str(compose.conf_folder()), version_base="1.3"):
+        composer = compose.composer()
+        for point in points:
+            theirs = came_of(lambda point=point: hydra.compose("config", list(point)))  # type: ignore[misc]
+            for _ in range(2):  # the second time from what is kept
+                assert came_of(lambda point=point: composer.composed(point)) == theirs  # type: ignore[misc]
+
+
+def came_of(composed: Callable[[], DictConfig]) -> object:
+    """Return a configuration as plain types, or the error in its place."""
+    try:
+        return OmegaConf.to_container(composed(), resolve=False)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        return type(error).__name__, str(error)
 
 
 def test_parents_are_jobs_that_come_first_once_each_however_many_runs_start_from_them() -> None:

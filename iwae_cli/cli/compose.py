@@ -25,6 +25,7 @@ from yaml import YAMLError
 
 from iwae_cli.cli import experiments, explain
 from iwae_cli.cli.overrides import checked
+from iwae_cli.cli.points import Composer
 from iwae_cli.core.config import unknown
 from iwae_cli.core.errors import ConfigError
 
@@ -74,9 +75,19 @@ def each_point(
         inside = [f"{key}={value}" for key, value in (values.hydra.sweeper.params or {}).items()]
         given = OverridesParser.create().parse_overrides([*inside, *overrides])
         choices = {override.get_key_element(): words_of(override) for override in given}
+        points = composer()
         for words in product(*choices.values()):
-            task(name_of(words), hydra.compose("config", list(words)))
+            task(name_of(words), points.composed(words))
     return True
+
+
+def composer() -> Composer:
+    """Return what composes points, with Hydra initialised."""
+    return Composer(
+        compose=lambda words: hydra.compose("config", list(words)),
+        parse=OverridesParser.create().parse_override,
+        options_of=GlobalHydra.instance().config_loader().get_group_options,
+    )
 
 
 def as_hydra_reads(

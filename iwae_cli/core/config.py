@@ -10,9 +10,11 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from iwae_cli.core.errors import ConfigError
@@ -150,37 +152,64 @@ class Config:
         return parse({**own, **self.init_from, "init_from": self.init_from.get("init_from")})
 
 
+@dataclass(frozen=True)
+class _Given:
+    """Arguments of `cls`, equal where their texts are, so that 1, 1.0 and True differ."""
+
+    cls: Any  # a dataclass
+    where: str
+    text: str
+    folder: Path  # from which relative paths count
+    values: Mapping[str, Any] = field(compare=False)
+
+
 def build(cls: type[T], values: Mapping[str, Any], *, where: str = "") -> T:
     """Return a `cls` made of `values`, converted to the types of its fields.
 
+    The same values give the same object: sweeps have few arrangements of many points.
+
     Args:
-        cls: A dataclass whose `__post_init__` raises ValueError on values out of range.
+        cls: A frozen dataclass whose `__post_init__` raises ValueError on values out of range.
         values: Its keyword arguments.
         where: The config node they come from, for messages; empty for the top level.
 
     Raises:
         ConfigError: An unknown key (with the nearest name), a wrong type, a value out of range.
     """
-    names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]  # any dataclass
+    result = _built(_Given(cls, where, repr(values), Path.cwd(), values))
+    assert isinstance(result, cls)
+    return result
+
+
+@lru_cache(maxsize=256)
+def _built(given: _Given) -> object:
+    cls, values, where = given.cls, given.values, given.where
+    schema, hints = _fields(cls)
     prefix = f"{where}: " if where else ""
     for key in values:
-        if key not in names:
-            raise ConfigError(prefix + unknown("key", key, names))
-    for key, kind in get_type_hints(cls).items():
+        if key not in hints:
+            raise ConfigError(prefix + unknown("key", key, hints))
+    for key, kind in hints.items():
         if kind in (str, str | None) and isinstance(values.get(key), int | float):
             raise ConfigError(
                 f"{prefix}{key} must be a text, got the number {values[key]!r}: quote it in YAML"
             )
     try:
-        schema = OmegaConf.structured(cls)
-        OmegaConf.set_readonly(schema, False)
         result = OmegaConf.to_object(OmegaConf.merge(schema, dict(values)))
     except OmegaConfBaseException:
         raise ConfigError(prefix + wrong_type(cls, values, where)) from None
     except ValueError as error:
         raise ConfigError(prefix + str(error)) from None
-    assert isinstance(result, cls)
     return result
+
+
+@lru_cache
+def _fields(cls: Any) -> tuple[DictConfig, dict[str, Any]]:  # noqa: ANN401  (a dataclass)
+    """Return the schema of a dataclass, and the types of its fields by name."""
+    hints = get_type_hints(cls)
+    schema = OmegaConf.structured(cls)
+    OmegaConf.set_readonly(schema, False)
+    return schema, {f.name: hints[f.name] for f in dataclasses.fields(cls)}
 
 
 def parse(values: Mapping[str, Any]) -> Config:
@@ -215,14 +244,3 @@ def parse(values: Mapping[str, Any]) -> Config:
     if faults:
         raise ConfigError("; ".join(faults))
     return dataclasses.replace(config, **nodes)
-
-
-def flattened(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested mapping as one of dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            found |= flattened(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found

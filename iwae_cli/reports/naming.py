@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from iwae_cli.core.config import BERNOULLI, Arch, Config, flattened
+from iwae_cli.core.config import BERNOULLI, Arch, Config
+from iwae_cli.core.flattening import flattened
 from iwae_cli.reports import published
 from iwae_cli.reports.run_record import RunRecord
 

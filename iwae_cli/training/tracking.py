@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from iwae_cli.core import trackers
 from iwae_cli.core.atomic_write import read_json, write_json
-from iwae_cli.core.config import flattened
+from iwae_cli.core.flattening import flattened
 from iwae_cli.core.trackers import TrackedRun, Tracker
 from iwae_cli.runs.metrics import Metrics
 from iwae_cli.training.resolve import ResolvedRun
