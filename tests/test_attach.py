@@ -70,6 +70,7 @@ def test_only_what_is_missing_is_submitted_and_a_lost_job_is_one_line(
     sweep: SweepFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attach, "SHORTEST", 0.0)
+    monkeypatch.setattr(attach, "LATE", 0.0)
     engine, jobs = AtOnce(), sweep.jobs()
     for took in ([0, 1, 2], [0, 1, 2, LOST]):  # the second time the lost one alone
         submit_missing(engine, sweep, jobs)

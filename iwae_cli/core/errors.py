@@ -50,6 +50,10 @@ class RunLockedError(IwaeError):
     """A run folder that another process is using."""
 
 
+class TrackerError(IwaeError):
+    """A tracker that cannot take what it is told."""
+
+
 class NonFiniteError(IwaeError):
     """A bound or parameter that became NaN or infinite; the last good checkpoint is kept."""
 

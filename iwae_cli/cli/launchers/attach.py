@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from iwae_cli.cli.launchers.base import Active, Engine, EngineAway
-from iwae_cli.cli.launchers.jobs import WITHOUT_PARENT, generations, passes_of, work_of
+from iwae_cli.cli.launchers.jobs import WITHOUT_PARENT, generations, work_of
 from iwae_cli.core.progress import ProgressReport
 from iwae_cli.core.signals import StopSignals
 from iwae_cli.runs.sweep_folder import FINAL, Job, Record, SweepFolder
@@ -14,9 +14,9 @@ from iwae_cli.runs.sweep_folder import FINAL, Job, Record, SweepFolder
 log = logging.getLogger("iwae")
 # Seconds between two looks at the queue: few at first, more as a sweep grows old
 SHORTEST, LONGEST, GROWTH = 1.0, 15.0, 0.02
-# Looks at the queue without a job and without its record, before it counts as lost: a shared disk
-# may show a record late
-LOOKS = 3
+# Seconds in which neither the queue has a job nor a record its end, before it counts as lost: a
+# shared disk may show a record late
+LATE = 10.0
 
 
 def submit_missing(launcher: Engine, sweep: SweepFolder, jobs: Sequence[Job]) -> int:
@@ -81,18 +81,19 @@ class Watch:
             record = self.sweep.record(job.number)
             state = state_of(record, active.get(job.number))
             self.states[job.number] = state
-            self.done[job.number] = self.work[job.number] * share_done(state, record, job)
+            whole = self.work[job.number]
+            self.done[job.number] = whole if state in FINAL else work_done(record, job)
             if state != before and state in ("preempted", "failed"):
                 said = (record or {}).get("message", "")
                 log.warning("%s: %s: %s", state, job.name, said)
 
     def run(self, signals: StopSignals) -> None:
         """Watch until all jobs have left the engine, or a signal has arrived."""
-        start, without = time.monotonic(), 0
+        start = there = time.monotonic()
         self.look(self.launcher.active(self.sweep))
         total, known = sum(self.work.values()), sum(self.done.values())
         with ProgressReport("sweep", total=total, done=known) as report:
-            while without < LOOKS and signals.received is None:
+            while signals.received is None:
                 try:
                     active = self.launcher.active(self.sweep)
                 except EngineAway as error:
@@ -103,9 +104,12 @@ class Watch:
                 report.update(sum(self.done.values()), self.describe())
                 if all(state in FINAL for state in self.states.values()):
                     return
-                waiting = [n for n, state in self.states.items() if state not in FINAL]
-                without = 0 if set(active) & set(waiting) else without + 1
-                old = GROWTH * (time.monotonic() - start)
+                now = time.monotonic()
+                if any(self.states[number] not in FINAL for number in active):
+                    there = now
+                elif now - there >= LATE:
+                    return
+                old = GROWTH * (now - start)
                 pause(min(SHORTEST + old, LONGEST) if active else SHORTEST, signals)
 
     def describe(self) -> str:
@@ -135,16 +139,14 @@ class Watch:
             records[job.number] = record
 
 
-def share_done(state: str, record: Record | None, job: Job) -> float:
-    """Return which part of a job's work is done, from its run folder."""
-    if state in FINAL:
-        return 1.0
+def work_done(record: Record | None, job: Job) -> float:
+    """Return how much of a job's work is done, by the passes in its run folder."""
     metrics = Path((record or {}).get("folder", "")) / "metrics.csv"
     try:
         passes = metrics.read_text().count("\n") - 1
     except OSError:
         return 0.0
-    return min(max(passes, 0) / passes_of(job), 1.0)
+    return work_of(job, passes=max(passes, 0))
 
 
 def pause(seconds: float, signals: StopSignals) -> None:

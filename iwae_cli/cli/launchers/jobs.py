@@ -76,21 +76,15 @@ def generations(jobs: Sequence[Job]) -> list[list[Job]]:
     return groups
 
 
-def work_of(job: Job) -> float:
-    """Return how much work a job is, in samples an image, over all passes."""
-    return _work(json.dumps(job.values["optimizer"], sort_keys=True), int(job.values["k"]))
+def work_of(job: Job, *, passes: int | None = None) -> float:
+    """Return how much work the first passes of a job are, or all, in samples an image."""
+    return _work(json.dumps(job.values["optimizer"], sort_keys=True), int(job.values["k"]), passes)
 
 
-def passes_of(job: Job) -> int:
-    """Return the number of passes of a job's schedule."""
-    from iwae_cli.training.resolve import find_recipe
-
-    return find_recipe(job.values["optimizer"]).total_passes
-
-
-@lru_cache
-def _work(optimizer: str, k: int) -> float:
+@lru_cache(maxsize=4096)
+def _work(optimizer: str, k: int, passes: int | None) -> float:
     from iwae_cli.training.resolve import find_recipe
 
     recipe = find_recipe(json.loads(optimizer))
-    return recipe.work(k, recipe.total_passes)
+    total = recipe.total_passes
+    return recipe.work(k, total if passes is None else min(passes, total))

@@ -16,7 +16,7 @@ from iwae_cli.runs.sweep_folder import Job, SweepFolder
 NAMESPACE = "iwae"
 # What a task needs of the environment in which the command was typed
 PASSED_ON = ("PYTHONPATH", "IWAE_DATA_DIR", "OMP_NUM_THREADS", "MLFLOW_TRACKING_URI")
-SAVING_SECONDS = 120.0
+SAVING_SECONDS, ANSWER_SECONDS = 120.0, 60.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Ray(Engine):
             .remote()
         )
         call = actor.submit.remote(str(sweep.path), list(jobs), str(Path.cwd()), options)
-        return dict(ray.get(call))
+        return dict(answer(call))
 
     def _actor(self, sweep: SweepFolder) -> Any:  # noqa: ANN401  (a handle of Ray's, or None)
         import ray
@@ -105,11 +105,9 @@ class Ray(Engine):
 
     def active(self, sweep: SweepFolder) -> Mapping[int, Active]:
         """Return the tasks that have not ended; which of them run is in their records."""
-        import ray
-
         if (actor := self._actor(sweep)) is None:
             return {}
-        numbers = ray.get(actor.active.remote())
+        numbers = answer(actor.active.remote())
         records = {number: sweep.record(number) or {} for number in numbers}
         return {
             number: "running" if record.get("state") == "running" else "queued"
@@ -121,7 +119,7 @@ class Ray(Engine):
         import ray
 
         if (actor := self._actor(sweep)) is not None:
-            ray.get(actor.cancel.remote())
+            answer(actor.cancel.remote(), seconds=SAVING_SECONDS + ANSWER_SECONDS)
             ray.kill(actor)
 
     def close(self, sweep: SweepFolder) -> None:
@@ -133,10 +131,23 @@ class Ray(Engine):
 
     def end_of(self, sweep: SweepFolder, number: int, identifier: str) -> str:
         """Return the error that ended a task."""
-        import ray
-
         actor = self._actor(sweep)
-        return str(ray.get(actor.end_of.remote(number))) if actor else "gone with its cluster"
+        return str(answer(actor.end_of.remote(number))) if actor else "gone with its cluster"
+
+
+def answer(call: Any, *, seconds: float = ANSWER_SECONDS) -> Any:  # noqa: ANN401  (any result)
+    """Return the result of a call of an actor's.
+
+    Raises:
+        EngineAway: The actor or its cluster does not answer, or cannot do what it is asked for.
+    """
+    import ray
+
+    try:
+        return ray.get(call, timeout=seconds)
+    except ray.exceptions.RayError as error:
+        said = (str(error).strip().splitlines() or ["no reason given"])[-1]
+        raise EngineAway(f"Ray does not answer: {type(error).__name__}: {said}") from None
 
 
 class Preempted(Exception):  # noqa: N818  (not an error: the task is to be tried again)

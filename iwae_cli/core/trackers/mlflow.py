@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iwae_cli.core.atomic_write import write_atomically
-from iwae_cli.core.errors import Stopped
+from iwae_cli.core.errors import Stopped, TrackerError
 from iwae_cli.core.trackers.base import Options, TrackedRun
 
 if TYPE_CHECKING:
@@ -37,23 +37,39 @@ class Mlflow(Options):
         if not uri:
             os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # which MLflow 3 asks for
             uri = Path(self.folder).absolute().as_uri()
-        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
 
-        client = MlflowClient(tracking_uri=uri)
-        note = run.folder / "mlflow.run"
-        if not note.exists():
-            write_atomically(note, begin(client, self.experiment, run).encode())
-        tracked = MlflowRun(client, note.read_text())
-        client.update_run(tracked.identifier, status="RUNNING")
-        status = "FAILED"
         try:
-            yield tracked
-            status = "FINISHED"
-        except Stopped:
-            status = "KILLED"
-            raise
-        finally:
-            client.set_terminated(tracked.identifier, status)
+            with tracked(uri, self.experiment, run) as told:
+                yield told
+        except MlflowException as error:
+            said = " ".join(str(error).split())
+            raise TrackerError(
+                f"log=mlflow at {uri}: {said}; what was trained is kept, and the same command goes "
+                "on with it, with log=none too"
+            ) from None
+
+
+@contextmanager
+def tracked(uri: str, experiment: str, run: TrackedRun) -> "Iterator[MlflowRun]":
+    """Track a run at a URI; its status there is how the block ended."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    note = run.folder / "mlflow.run"
+    if not note.exists():
+        write_atomically(note, begin(client, experiment, run).encode())
+    told = MlflowRun(client, note.read_text())
+    client.update_run(told.identifier, status="RUNNING")
+    status = "FAILED"
+    try:
+        yield told
+        status = "FINISHED"
+    except Stopped:
+        status = "KILLED"
+        raise
+    finally:
+        client.set_terminated(told.identifier, status)
 
 
 def begin(client: "MlflowClient", experiment: str, run: TrackedRun) -> str:
