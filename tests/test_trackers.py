@@ -18,6 +18,7 @@ from conftest import ROOT, Command, tiny_run
 from iwae_cli.cli.launch import plan
 from iwae_cli.cli.main import main
 from iwae_cli.core import trackers
+from iwae_cli.core.errors import TrackerError
 from iwae_cli.core.trackers import TrackedRun
 from iwae_cli.training.resolve import prepare
 from iwae_cli.training.tracking import square
@@ -101,6 +102,21 @@ def test_mlflow_has_one_run_with_each_pass_once(
     assert run.data.metrics["active_units_layer1"] == pd.read_csv(units)["active"].sum()
     artifacts = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
     assert {"samples.png", "originals.png", "reconstructions.png"} <= artifacts
+
+
+@pytest.mark.cluster
+def test_a_tracking_server_that_is_away_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    options = trackers.check({"mlflow": {"uri": "http://127.0.0.1:9"}})["mlflow"]
+    tracked = options.open(TrackedRun(tmp_path, {}), passes=0)
+    with (
+        pytest.raises(TrackerError, match=r"^log=mlflow at http.* goes on"),
+        tracked,
+    ):
+        pytest.fail("nobody listens there")
 
 
 def test_trackers_are_no_part_of_a_runs_identity(monkeypatch: pytest.MonkeyPatch) -> None:
