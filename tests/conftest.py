@@ -15,6 +15,8 @@ import torch
 from iwae_cli.core import config
 from iwae_cli.core.config import Arch, Config
 from iwae_cli.models.iwae import IWAE
+from iwae_cli.models.likelihoods import DEFAULT
+from iwae_cli.models.likelihoods.base import Likelihood
 from iwae_cli.runs.checkpoint_file import read_content, write_content
 from iwae_cli.training import run as training
 
@@ -34,10 +36,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def tiny_model(arch: Arch, *, pixels: int = 7, seed: int = 0) -> IWAE:
+def tiny_model(
+    arch: Arch, *, pixels: int = 7, seed: int = 0, likelihood: Likelihood = DEFAULT
+) -> IWAE:
     """Return a float64 model with random parameters, biases included."""
     generator = torch.Generator().manual_seed(seed)
-    model = IWAE(pixels, arch).double()
+    model = IWAE(pixels, arch, likelihood).double()
     for parameter in model.parameters():
         values = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
         parameter.data.copy_(0.4 * values)

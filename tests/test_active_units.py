@@ -10,7 +10,7 @@ from iwae_cli.evaluation.active_units import unit_variances, without_units
 from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.models.layers import TanhNetwork
+from iwae_cli.models.layers import DenseNetwork
 
 
 def linear_model(latents: list[int]) -> IWAE:
@@ -77,7 +77,7 @@ def test_removing_units_that_nothing_reads_and_that_equal_their_prior_changes_no
         for reader in readers:
             size = model.latents[level]
             linear = [m for m in reader.modules() if isinstance(m, torch.nn.Linear)]
-            hidden = len(cast(TanhNetwork, reader.network)) > 0
+            hidden = len(cast(DenseNetwork, reader.network)) > 0
             for first in linear[:1] if hidden else linear:
                 assert first.in_features == size
                 first.weight.data[:, 0] = 0

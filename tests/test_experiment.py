@@ -25,8 +25,19 @@ from iwae_cli.training.resolve import prepare, validate
 from iwae_cli.training.resume import checkpoint_of
 
 
+def test_a_run_that_began_under_an_older_name_goes_on_in_its_folder(tmp_path: Path) -> None:
+    """Versions before 0.3 named a folder by `arch.name`."""
+    named = settings(tmp_path, arch={"name": "two_layer", "latents": [4, 3], "hidden": [[8], [6]]})
+    run = prepare(named)
+    assert run.folder.path.name == f"digits-4_3-iwae-k3-seed0-{run.identity[:8]}"
+    older = run.folder.path.parent / f"digits-two_layer-iwae-k3-seed0-{run.identity[:8]}"
+    older.mkdir(parents=True)
+    assert prepare(named).folder.path == older
+    assert not run.folder.path.exists()
+
+
 def test_a_run_leaves_its_files_in_a_folder_named_by_what_it_is(trained: Path) -> None:
-    assert trained.name.startswith("digits-custom-iwae-k3-seed0-")
+    assert trained.name.startswith("digits-4_3-iwae-k3-seed0-")
     assert trained.parent.name == "runs"
     names = {"checkpoint.pt", "config.yaml", "environment.json", "metrics.csv", "train.log"}
     assert names <= {path.name for path in trained.iterdir()}

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import tiny_model
 from linear_gaussian import LATENTS, PIXELS, SIGMA, LinearGaussian, LinearRecognition, linear_iwae
 from scipy.integrate import quad
 from torch import Tensor, nn
@@ -29,16 +30,6 @@ IDS = ["continuous Bernoulli", "Gaussian", "Gaussian of fixed noise"]
 TWO = Arch(latents=[4, 3], hidden=[[6], [5]])
 
 
-def drawn_model(likelihood: Likelihood, pixels: int = 7, arch: Arch = TWO) -> IWAE:
-    """Return a float64 model with random parameters, biases included."""
-    model = IWAE(pixels, arch, likelihood).double()
-    generator = torch.Generator().manual_seed(0)
-    for parameter in model.parameters():
-        values = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
-        parameter.data.copy_(0.4 * values)
-    return model
-
-
 def grey_images(count: int, pixels: int = 7) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     return torch.rand(count, pixels, generator=generator, dtype=torch.float64)
@@ -51,7 +42,7 @@ def test_gradients_written_out_are_those_of_autograd(
     likelihood: Likelihood, objective: str, all_rows: bool
 ) -> None:
     """Beside a layer with the same density and `forward` alone."""
-    model, other = drawn_model(likelihood), drawn_model(likelihood)
+    model, other = (tiny_model(TWO, likelihood=likelihood) for _ in range(2))
     layer = other.generative[0]
     assert isinstance(layer, DensePixels)
     base = DensePixels.__mro__[1]
@@ -76,7 +67,7 @@ DERIVATIVES = ("log_density", "log_density_backward")
 
 @pytest.mark.parametrize("likelihood", OTHERS, ids=IDS)
 def test_a_density_integrates_to_one_and_has_its_mean(likelihood: Likelihood) -> None:
-    layer = drawn_model(likelihood, pixels=1).generative[0]
+    layer = tiny_model(TWO, pixels=1, likelihood=likelihood).generative[0]
     with torch.no_grad():
         p = layer(torch.tensor([[0.3, -1.0, 2.0, 0.5]], dtype=torch.float64))
     low, high = (-8.0, 8.0) if likelihood.real else (0.0, 1.0)
@@ -150,7 +141,7 @@ def test_the_output_bias_starts_at_the_mean_and_deviation_of_the_data(
 @pytest.mark.parametrize("likelihood", OTHERS, ids=IDS)
 def test_fisher_labels_are_drawn_from_the_density(likelihood: Likelihood) -> None:
     """The derivative of the log density at its own labels has mean 0 and E[g^2] = -E[g']."""
-    layer = drawn_model(likelihood, pixels=2).generative[0]
+    layer = tiny_model(TWO, pixels=2, likelihood=likelihood).generative[0]
     assert isinstance(layer, DensePixels)
     n = 100_000
     outputs = layer.outputs_of(torch.tensor([[0.3, -1.0, 2.0, 0.5]]).double())[0].detach()

@@ -8,17 +8,19 @@ import torch
 from conftest import ARCHS, binary_images, tiny_model
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Normal
+from torch.nn import functional
 
 from iwae_cli import objectives
-from iwae_cli.core.config import Arch
+from iwae_cli.core.config import ACTIVATIONS, LEAK, Arch
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.kernels import (
     bernoulli_log_density,
     bernoulli_log_density_backward,
-    tanh_layers,
-    tanh_layers_backward,
+    dense_layers,
+    dense_layers_backward,
 )
+from iwae_cli.models.layers import DenseNetwork
 
 SEED = torch.Generator().manual_seed(3)
 
@@ -186,7 +188,7 @@ def test_fast_bernoulli_kernel_is_the_plain_mathematics_gradients_included(
 @pytest.mark.parametrize("rows", [3, 100, 300])
 @pytest.mark.parametrize("weighted", [False, True], ids=["alike", "weighted"])
 @in_each_precision
-def test_fast_tanh_layers_are_the_plain_mathematics_gradients_included(
+def test_fast_dense_layers_are_the_plain_mathematics_gradients_included(
     rows: int, weighted: bool, dtype: torch.dtype, at: float
 ) -> None:
     """784, 200 and 50 units: products of every size; the rows may count differently."""
@@ -201,10 +203,31 @@ def test_fast_tanh_layers_are_the_plain_mathematics_gradients_included(
     gradients = list(torch.autograd.grad(expected, exact, outer, retain_graph=True))
     gradients[:1] = torch.autograd.grad(expected, exact[:1], grad.double())
     with torch.no_grad():
-        cache = tanh_layers(inputs, parameters, dtype)
-        gradient = tanh_layers_backward(cache, grad, of_inputs=True, row_weights=weight)
+        cache = dense_layers(inputs, parameters, dtype)
+        gradient = dense_layers_backward(cache, grad, of_inputs=True, row_weights=weight)
     ours = [cache.features, gradient.inputs, *gradient.parameters]
     assert_close_to_largest(ours, [expected.detach(), *gradients], at)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_derivative_of_each_activation_is_that_of_autograd(activation: str) -> None:
+    theirs = nn.LeakyReLU(LEAK) if activation == "leaky_relu" else getattr(functional, activation)
+    exact = [normal(*shape).double().requires_grad_() for shape in ((9, 4), (5, 4), (5,))]
+    expected = theirs(exact[0] @ exact[1].T + exact[2])
+    grad = normal(9, 5).double()
+    with torch.no_grad():
+        cache = dense_layers(exact[0], exact[1:], torch.float64, activation)
+        gradient = dense_layers_backward(cache, grad, of_inputs=True)
+    torch.testing.assert_close(cache.features, expected)
+    ours = [gradient.inputs, *gradient.parameters]
+    for one, other in zip(ours, torch.autograd.grad(expected, exact, grad), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_every_layer_of_a_model_has_its_activation() -> None:
+    arch = Arch(latents=[3, 2], hidden=[[4], [5]], activation="relu")
+    layers = [m for m in IWAE(7, arch).modules() if isinstance(m, DenseNetwork)]
+    assert [layer.activation for layer in layers] == ["relu"] * 4
 
 
 @pytest.mark.parametrize("name", ["iwae", "dreg", "piwae"])

@@ -1,5 +1,6 @@
 """`iwae verify`: what holds of a run, and that each kind of change is noticed."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from conftest import ARCHS, binary_images, changed_checkpoint, tiny_model
 
 from iwae_cli.cli.main import main
 from iwae_cli.core.atomic_write import write_arrays
+from iwae_cli.core.config import Config
 from iwae_cli.core.errors import ResultsError
 from iwae_cli.evaluation.evaluate import evaluate
 from iwae_cli.evaluation.plain import plain_log_weights
+from iwae_cli.models import likelihoods
 
 
 def verified(run: Path) -> tuple[int, dict[str, bool], Any]:
@@ -33,12 +36,24 @@ def evaluated(copied: Path) -> Path:
 
 
 @pytest.mark.parametrize("arch", list(ARCHS))
-def test_plain_formulas_give_the_log_weights_of_the_model(arch: str) -> None:
-    model, x = tiny_model(ARCHS[arch]), binary_images(3)
+@pytest.mark.parametrize("activation", ["tanh", "elu"])
+@pytest.mark.parametrize(
+    "likelihood",
+    [{"name": "bernoulli"}, {"name": "continuous_bernoulli"}]
+    + [{"name": "gaussian", "std": std} for std in (None, 0.3)],
+    ids=["Bernoulli", "continuous Bernoulli", "Gaussian", "Gaussian of fixed noise"],
+)
+def test_plain_formulas_give_the_log_weights_of_the_model(
+    arch: str, activation: str, likelihood: dict[str, Any]
+) -> None:
+    shape = dataclasses.replace(ARCHS[arch], activation=activation)
+    model, x = tiny_model(shape, likelihood=likelihoods.find(likelihood)), binary_images(3)
+    x = x if model.likelihood.binarises else 0.1 + 0.5 * x
+    settings = Config(shape, likelihood=likelihood)
     noise = model.draw_noise(6, 3, torch.Generator().manual_seed(0))
     expected = model.importance_sample(x, noise).log_w
     for i in range(3):
-        found = plain_log_weights(model.state_dict(), x[i], tuple(h[:, i] for h in noise))
+        found = plain_log_weights(model.state_dict(), x[i], tuple(h[:, i] for h in noise), settings)
         torch.testing.assert_close(found, expected[:, i])
 
 

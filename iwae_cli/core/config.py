@@ -27,6 +27,9 @@ Component = dict[str, Any]
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "float32", "bfloat16")
 INITIALISATIONS = ("glorot", "original_code")
+ACTIVATIONS = ("tanh", "relu", "leaky_relu", "elu", "softplus")
+LEAK = 0.01  # slope of a leaky ReLU below 0
+LONGEST = 60  # characters of sizes in the name of a folder
 COMPONENTS = ("dataset", "objective", "optimizer", "likelihood")
 BERNOULLI = {"name": "bernoulli"}
 
@@ -58,8 +61,9 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
 class Arch:
     """The network's shape, from the image upwards.
 
-    `latents[l]` is the size of stochastic layer l + 1; `hidden[l]` the widths of the tanh layers
-    between it and the layer below. The generative network mirrors the recognition network.
+    `latents[l]` is the size of stochastic layer l + 1; `hidden[l]` the widths of the hidden layers
+    between it and the layer below, each followed by `activation`. The generative network mirrors
+    the recognition network.
     """
 
     name: str = field(default="custom", metadata=NOT_IDENTITY)
@@ -67,6 +71,7 @@ class Arch:
     hidden: list[list[int]] = field(default_factory=lambda: [[200, 200]])
     init: str = "glorot"
     output_bias: bool = True
+    activation: str = field(default="tanh", metadata={"identity": "if set"})
 
     def __post_init__(self) -> None:
         check_name("name", self.name)
@@ -79,6 +84,14 @@ class Arch:
         sizes = [*self.latents, *(width for widths in self.hidden for width in widths)]
         require(all(size >= 1 for size in sizes), f"all sizes must be at least 1, got {sizes}")
         require(self.init in INITIALISATIONS, unknown("init", self.init, INITIALISATIONS))
+        known = self.activation in ACTIVATIONS
+        require(known, unknown("activation", self.activation, ACTIVATIONS))
+
+    @property
+    def sizes(self) -> str:
+        """Sizes of the stochastic layers, as a run's folder is named by: `50`, `100_50`."""
+        sizes = "_".join(map(str, self.latents))
+        return sizes if len(sizes) <= LONGEST else f"{len(self.latents)}_layers"
 
 
 @dataclass(frozen=True)

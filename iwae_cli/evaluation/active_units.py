@@ -19,7 +19,7 @@ from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
 from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.models.layers import GaussianLayer, TanhNetwork
+from iwae_cli.models.layers import DenseNetwork, GaussianLayer
 from iwae_cli.runs.checked_table import DIGESTS
 from iwae_cli.runs.eval_csv import key_of
 
@@ -101,7 +101,7 @@ def keep_outputs(layer: nn.Module, units: Tensor) -> None:
 def keep_inputs(layer: nn.Module, units: Tensor) -> None:
     """Keep only `units` of the inputs of a layer."""
     linear = [module for module in layer.modules() if isinstance(module, nn.Linear)]
-    hidden = len(cast(TanhNetwork, layer.network)) > 0
+    hidden = len(cast(DenseNetwork, layer.network)) > 0
     for first in linear[:1] if hidden else linear:  # without hidden layers the heads read them
         first.weight = nn.Parameter(first.weight.data[:, units])
 

@@ -1,68 +1,96 @@
 """Log weights by the formulas of the paper alone, in float64, to check the fast code against."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Bernoulli, ContinuousBernoulli, Distribution, Normal
+from torch.nn import functional
 
-from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.config import LEAK, Config
 
-LOGITS = "generative.0.logits"
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": functional.relu,
+    "leaky_relu": lambda t: functional.leaky_relu(t, LEAK),
+    "elu": functional.elu,
+    "softplus": functional.softplus,
+}
 
 
 def plain_log_weights(
-    parameters: Mapping[str, Tensor], x: Tensor, noise: tuple[Tensor, ...]
+    parameters: Mapping[str, Tensor], x: Tensor, noise: tuple[Tensor, ...], settings: Config
 ) -> Tensor:
     """Return log w = log p(x, h) - log q(h | x), nats, float64, [k].
 
-    Burda et al. 2015, equations 1, 2 and 7, with normal densities and Bernoulli pixels as
-    `torch.distributions` has them.
+    Burda et al. 2015, equations 1, 2 and 7, with densities as `torch.distributions` has them.
 
     Args:
         parameters: Of a checkpoint, by name.
-        x: One binary image, [D].
+        x: One image as the model reads it, [D].
         noise: Standard normal noise of each stochastic layer, [k, H].
-
-    Raises:
-        ConfigError: The pixels of the model are not Bernoulli.
+        settings: Of the run, for its likelihood and activation.
     """
-    if f"{LOGITS}.weight" not in parameters:
-        raise ConfigError("only models with Bernoulli pixels can be verified")
+    activation = FUNCTIONS[settings.arch.activation]
     p = {name: tensor.double() for name, tensor in parameters.items()}
     k = len(noise[0])
     below, latents = x.double().expand(k, -1), []
     log_w = torch.zeros(k, dtype=torch.float64)
     for level, e in enumerate(noise):
-        q = gaussian(p, f"recognition.{level}", below)
+        q = gaussian(p, f"recognition.{level}", below, activation)
         below = q.mean + q.stddev * e.double()
         log_w = log_w - q.log_prob(below).sum(-1)
         latents.append(below)
-    prior = torch.distributions.Normal(torch.zeros_like(below), torch.ones_like(below))
+    prior = Normal(torch.zeros_like(below), torch.ones_like(below))
     log_w = log_w + prior.log_prob(below).sum(-1)
     for level in range(len(noise) - 1, 0, -1):
-        conditional = gaussian(p, f"generative.{level}", latents[level])
+        conditional = gaussian(p, f"generative.{level}", latents[level], activation)
         log_w = log_w + conditional.log_prob(latents[level - 1]).sum(-1)
-    features = tanh_layers(p, "generative.0", latents[0])
-    pixels = torch.distributions.Bernoulli(logits=linear(p, LOGITS, features))
+    features = hidden_layers(p, "generative.0", latents[0], activation)
+    pixels = pixels_of(p, features, settings.likelihood)
     whole: Tensor = log_w + pixels.log_prob(x.double().expand(k, -1)).sum(-1)
     return whole
 
 
-def gaussian(p: Mapping[str, Tensor], name: str, inputs: Tensor) -> torch.distributions.Normal:
+def pixels_of(
+    p: Mapping[str, Tensor], features: Tensor, likelihood: Mapping[str, Any]
+) -> Distribution:
+    """Return the distribution of the pixels, [k, D], for the last hidden layer's features."""
+    if likelihood["name"] == "gaussian":
+        mean, std = linear(p, "generative.0.mean", features), likelihood.get("std")
+        if std is None:
+            raw = linear(p, "generative.0.log_std", features)
+            return Normal(mean, likelihood.get("min_std", 0.01) + raw.exp())
+        return Normal(mean, torch.full_like(mean, std))
+    logits = linear(p, "generative.0.logits", features)
+    if likelihood["name"] == "continuous_bernoulli":
+        return ContinuousBernoulli(logits=logits, validate_args=False)
+    return Bernoulli(logits=logits, validate_args=False)
+
+
+def gaussian(
+    p: Mapping[str, Tensor], name: str, inputs: Tensor, activation: Callable[[Tensor], Tensor]
+) -> Normal:
     """Return the diagonal Gaussian that a layer makes of its inputs, [k, H]."""
-    features = tanh_layers(p, name, inputs)
+    features = hidden_layers(p, name, inputs, activation)
     std = linear(p, f"{name}.log_std", features).exp()
-    return torch.distributions.Normal(linear(p, f"{name}.mean", features), std)
+    return Normal(linear(p, f"{name}.mean", features), std)
 
 
-def tanh_layers(p: Mapping[str, Tensor], name: str, features: Tensor) -> Tensor:
-    """Return the features of a layer's tanh network."""
-    for i in count(step=2):  # tanh is between
+def hidden_layers(
+    p: Mapping[str, Tensor],
+    name: str,
+    features: Tensor,
+    activation: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Return the features of a layer's hidden layers."""
+    for i in count(step=2):  # activations are between
         layer = f"{name}.network.{i}"
         if f"{layer}.weight" not in p:
             return features
-        features = torch.tanh(linear(p, layer, features))
+        features = activation(linear(p, layer, features))
     raise AssertionError
 
 

@@ -31,6 +31,11 @@ Array = NDArray[np.float64]
 def simulated(run: TrainedRun, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return images drawn from the model, [N, D], and the noise of their latents, [1, N, H]."""
     model, like = run.model, next(run.model.parameters())
+    if not model.likelihood.binarises:
+        raise ConfigError(
+            f"bounds from both sides draw binary images: the model's likelihood is "
+            f"{model.likelihood.name}, not bernoulli"
+        )
     generator = np.random.default_rng(derived_seed(seed, "simulated images"))
     noise = generator.standard_normal((count, sum(model.latents)), np.float32)
     uniform = generator.random((count, model.data_dim), np.float32)

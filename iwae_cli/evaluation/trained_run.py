@@ -75,7 +75,7 @@ class TrainedRun:
         settings = self.checkpoint.settings
         return run_name(
             dataset=self.dataset.name,
-            arch=settings.arch.name,
+            sizes=settings.arch.sizes,
             objective=settings.objective["name"],
             k=settings.k,
             seed=settings.seed,

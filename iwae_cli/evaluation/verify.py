@@ -55,7 +55,6 @@ def verify(
         CheckpointError: The checkpoint is missing, damaged or foreign.
         DataError: The data set is missing, damaged, or not the one trained on.
         ResultsError: A table of results is damaged.
-        ConfigError: The pixels of the model are not Bernoulli.
     """
     run = TrainedRun(path, device="cpu", restore=False)
     data = run.checkpoint.data.hash
@@ -126,7 +125,8 @@ def evaluation_check(
         for index, x in enumerate(torch.from_numpy(pixels)):
             draws = noise.draw(index, 1, 0, -(-key.k // BLOCK))
             own = tuple(h[: key.k, 0] for h in draws)
-            again.append(float(log_mean_exp(plain_log_weights(run.checkpoint.model, x, own))))
+            log_w = plain_log_weights(run.checkpoint.model, x, own, run.checkpoint.settings)
+            again.append(float(log_mean_exp(log_w)))
             if report.due():
                 report.update(index + 1, f"image {index + 1:,}/{len(grey):,}")
     worst = float(np.abs(np.array(again) - stored[: len(grey)]).max())

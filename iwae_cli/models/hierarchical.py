@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from iwae_cli.core.config import Arch
 from iwae_cli.models.conditional import ConditionalLayer
 from iwae_cli.models.distributions import Gaussian, log_standard_normal
-from iwae_cli.models.layers import GaussianLayer, TanhNetwork
+from iwae_cli.models.layers import DenseNetwork, GaussianLayer
 from iwae_cli.models.likelihoods import DEFAULT
 from iwae_cli.models.likelihoods.base import Likelihood
 
@@ -38,7 +38,7 @@ class HierarchicalModel(nn.Module):
 
     Args:
         data_dim: Pixels of an image, D.
-        arch: Sizes of the stochastic layers and of the tanh layers between them.
+        arch: Sizes of the stochastic layers and of the hidden layers between them.
         likelihood: Of the pixels.
     """
 
@@ -49,10 +49,12 @@ class HierarchicalModel(nn.Module):
         sizes = [data_dim, *arch.latents]
         links = list(zip(sizes, arch.hidden, sizes[1:], strict=False))
         self.recognition = nn.ModuleList(
-            GaussianLayer(below, hidden, above) for below, hidden, above in links
+            GaussianLayer(below, hidden, above, arch.activation) for below, hidden, above in links
         )
         self.generative = nn.ModuleList(
-            (GaussianLayer if level else likelihood.layer)(above, hidden[::-1], below)
+            (GaussianLayer if level else likelihood.layer)(
+                above, hidden[::-1], below, arch.activation
+            )
             for level, (below, hidden, above) in enumerate(links)
         )
 
@@ -75,7 +77,7 @@ class HierarchicalModel(nn.Module):
             dtype: None for that of the parameters.
         """
         for module in self.modules():
-            if isinstance(module, TanhNetwork):
+            if isinstance(module, DenseNetwork):
                 module.products = dtype
         return self
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from iwae_cli.models.activations import activated, activation_backward
 from iwae_cli.models.conditional import LayerGradients
 from iwae_cli.models.matmul import buffers, product, sum_of_outer_products, unobserved
 
@@ -23,16 +24,18 @@ from iwae_cli.models.matmul import buffers, product, sum_of_outer_products, unob
 FACTORS = 112
 
 
-class TanhCache(NamedTuple):
-    """What a network of tanh layers keeps for its derivative.
+class DenseCache(NamedTuple):
+    """What a network of dense layers keeps for its derivative.
 
     Attributes:
         activations: The inputs and the output of each layer, [R, n], in the products' dtype.
         weights: Of the layers, [n', n], in that dtype.
+        activation: That follows each layer, of `core.config.ACTIVATIONS`.
     """
 
     activations: list[Tensor]
     weights: list[Tensor]
+    activation: str = "tanh"
 
     @property
     def features(self) -> Tensor:
@@ -40,22 +43,29 @@ class TanhCache(NamedTuple):
         return self.activations[-1]
 
 
-def tanh_layers(inputs: Tensor, parameters: Sequence[Tensor], dtype: torch.dtype) -> TanhCache:
-    """Apply layers tanh(W h + b), with products in `dtype`, to `inputs` [..., n]."""
+def dense_layers(
+    inputs: Tensor, parameters: Sequence[Tensor], dtype: torch.dtype, activation: str = "tanh"
+) -> DenseCache:
+    """Apply layers tanh(W h + b), with products in `dtype`, to `inputs` [..., n].
+
+    Another activation of `core.config.ACTIVATIONS` may stand in for the tanh.
+    """
+    fused = activation == "tanh"
     weights = [weight.to(dtype) for weight in parameters[::2]]
     activations = [torch.atleast_2d(inputs).flatten(0, -2).to(dtype)]
     for weight, bias in zip(weights, parameters[1::2], strict=True):
-        activations.append(product(activations[-1], weight, bias.to(dtype), tanh=True))
-    return TanhCache(activations, weights)
+        found = product(activations[-1], weight, bias.to(dtype), tanh=fused)
+        activations.append(found if fused else activated(activation, found))
+    return DenseCache(activations, weights, activation)
 
 
-def tanh_layers_backward(
-    cache: TanhCache, grad: Tensor, *, of_inputs: bool, row_weights: Tensor | None = None
+def dense_layers_backward(
+    cache: DenseCache, grad: Tensor, *, of_inputs: bool, row_weights: Tensor | None = None
 ) -> LayerGradients:
-    """Return the gradients at tanh layers, in the products' dtype.
+    """Return the gradients at dense layers, in the products' dtype.
 
     Args:
-        cache: Of `tanh_layers`.
+        cache: Of `dense_layers`.
         grad: Gradient of the features, [R, n].
         of_inputs: Whether the gradient of the inputs is asked for.
         row_weights: What each row counts in the gradients of the parameters, [R, 1]; None for one.
@@ -70,8 +80,8 @@ def tanh_layers_backward(
     return LayerGradients(found, product(signals[0], cache.weights[0].T, None) if signals else grad)
 
 
-def tanh_layers_slopes(cache: TanhCache, grad: Tensor) -> Tensor:
-    """Return the gradient of the inputs of tanh layers, [R, n], for that of the features.
+def dense_layers_slopes(cache: DenseCache, grad: Tensor) -> Tensor:
+    """Return the gradient of the inputs of dense layers, [R, n], for that of the features.
 
     It is in the products' dtype.
     """
@@ -80,11 +90,11 @@ def tanh_layers_slopes(cache: TanhCache, grad: Tensor) -> Tensor:
     return product(signals[0], cache.weights[0].T, None) if signals else grad
 
 
-def backward_signals(cache: TanhCache, grad: Tensor) -> list[Tensor]:
-    """Return the gradients in W h + b of each tanh layer, [R, n'], for that of the features."""
+def backward_signals(cache: DenseCache, grad: Tensor) -> list[Tensor]:
+    """Return the gradients in W h + b of each dense layer, [R, n'], for that of the features."""
     signals: list[Tensor] = []
     for index in reversed(range(len(cache.weights))):
-        signals.insert(0, torch.ops.aten.tanh_backward(grad, cache.activations[index + 1]))
+        signals.insert(0, activation_backward(cache.activation, grad, cache.activations[index + 1]))
         if index:
             grad = product(signals[0], cache.weights[index].T, None)
     return signals

@@ -1,4 +1,4 @@
-"""Layers of the networks: tanh layers, and the Gaussian over latents that they end in."""
+"""Layers of the networks: hidden layers, and the Gaussian over latents that they end in."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
@@ -16,11 +16,11 @@ from iwae_cli.models.conditional import (
 from iwae_cli.models.distributions import Gaussian, normal_like
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.kernels import (
-    TanhCache,
+    DenseCache,
     backward_signals,
-    tanh_layers,
-    tanh_layers_backward,
-    tanh_layers_slopes,
+    dense_layers,
+    dense_layers_backward,
+    dense_layers_slopes,
 )
 from iwae_cli.models.matmul import product, sum_of_outer_products
 
@@ -35,8 +35,8 @@ def linear(n_in: int, n_out: int) -> nn.Linear:
     return layer
 
 
-class TanhNetwork(nn.Sequential):
-    """Linear layers between consecutive `sizes`, each followed by tanh.
+class DenseNetwork(nn.Sequential):
+    """Linear layers between consecutive `sizes`, each followed by an activation.
 
     Attributes:
         products: The dtype of the matrix products where there are at least `MANY_ROWS` rows; None,
@@ -45,19 +45,20 @@ class TanhNetwork(nn.Sequential):
 
     products: torch.dtype | None = None
 
-    def __init__(self, sizes: Sequence[int]) -> None:
+    def __init__(self, sizes: Sequence[int], activation: str = "tanh") -> None:
         super().__init__()
+        self.activation = activation
         for layer, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
             # the names under which checkpoints have them
             self.add_module(str(2 * layer), linear(n_in, n_out))
 
-    def forward(self, inputs: Tensor) -> TanhCache:
+    def forward(self, inputs: Tensor) -> DenseCache:
         """Return all activations for `inputs` [..., sizes[0]]."""
         wide = inputs.numel() >= MANY_ROWS * inputs.shape[-1]
         dtype = self.products if self.products and wide else inputs.dtype
-        return tanh_layers(inputs, parameters_of(self), dtype)
+        return dense_layers(inputs, parameters_of(self), dtype, self.activation)
 
-    def fisher_samples(self, cache: TanhCache, grad: Tensor) -> list[FisherSample]:
+    def fisher_samples(self, cache: DenseCache, grad: Tensor) -> list[FisherSample]:
         """Return what the Fisher information of each layer is estimated from.
 
         Args:
@@ -80,26 +81,28 @@ class GaussianCache(NamedTuple):
 
     Attributes:
         gaussian: What it returned.
-        network: The tanh layers' part.
+        network: The hidden layers' part.
         features: Their output in the heads' dtype, [R, n].
         heads: Weights of both heads, [2 H, n].
         values: What the log density was taken at, where it was, [..., H].
     """
 
     gaussian: Gaussian
-    network: TanhCache
+    network: DenseCache
     features: Tensor
     heads: Tensor
     values: Tensor | None = None
 
 
 class GaussianLayer(ConditionalLayer[Gaussian]):
-    """q(h | input) or p(h | input): a tanh network with a mean and a log-std head."""
+    """q(h | input) or p(h | input): hidden layers with a mean and a log-std head."""
 
-    def __init__(self, n_in: int, hidden: Sequence[int], n_out: int) -> None:
+    def __init__(
+        self, n_in: int, hidden: Sequence[int], n_out: int, activation: str = "tanh"
+    ) -> None:
         super().__init__()
         sizes = [n_in, *hidden]
-        self.network = TanhNetwork(sizes)
+        self.network = DenseNetwork(sizes, activation)
         self.mean = linear(sizes[-1], n_out)
         self.log_std = linear(sizes[-1], n_out)
 
@@ -129,7 +132,7 @@ class GaussianLayer(ConditionalLayer[Gaussian]):
         own = rows if row_weights is None else rows * row_weights
         last = *sum_of_outer_products(own, cache.features).chunk(2), *own.sum(0).chunk(2)
         dtype = cache.network.features.dtype
-        network = tanh_layers_backward(
+        network = dense_layers_backward(
             cache.network,
             product(rows, cache.heads.T, None).to(dtype),
             of_inputs=of_inputs,
@@ -143,7 +146,7 @@ class GaussianLayer(ConditionalLayer[Gaussian]):
         """Return what `ConditionalLayer.gradient_of_inputs` does, written out."""
         rows = torch.cat(gradient, dim=-1).view(-1, len(cache.heads))
         of_features = product(rows, cache.heads.T, None)
-        return tanh_layers_slopes(cache.network, of_features).to(rows.dtype)
+        return dense_layers_slopes(cache.network, of_features).to(rows.dtype)
 
     def log_density_slopes(self, cache: GaussianCache, like: Tensor) -> DensitySlopes:
         """Return what `ConditionalLayer.log_density_slopes` does, written out."""

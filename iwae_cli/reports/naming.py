@@ -32,11 +32,16 @@ def identity_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the flattened keys of a config, and of its parents, that change the parameters."""
     skipped = {f.name for f in fields(Config) if f.metadata.get("identity") is False}
     unnamed = {f.name for f in fields(Arch) if f.metadata.get("identity") is False}
+    later = {f.name: f.default for f in fields(Arch) if f.metadata.get("identity") == "if set"}
     own = {key: node for key, node in config.items() if key not in skipped and node is not None}
     likelihood = config.get("likelihood", BERNOULLI)
     if likelihood != BERNOULLI:
         own["likelihood"] = likelihood
-    own["arch"] = {key: value for key, value in config["arch"].items() if key not in unnamed}
+    own["arch"] = {
+        key: value
+        for key, value in config["arch"].items()
+        if key not in unnamed and value != later.get(key)
+    }
     if config.get("init_from"):
         own["init_from"] = identity_keys(config["init_from"])
     return {key: value for key, value in cells_of(own).items() if value is not None}

@@ -20,6 +20,10 @@ ELSEWHERE = {f.name for f in fields(Config) if f.metadata.get("identity") is Fal
     "likelihood",
 }
 
+UNTOLD = {("arch", "name")}
+# Keys that earlier versions did not write, at their defaults
+LATER = [("arch", "activation", "tanh")]
+
 
 def read_config(path: Path) -> dict[str, Any]:
     """Return the content of a config.yaml as plain types.
@@ -66,7 +70,9 @@ def telling(config: Mapping[str, Any]) -> dict[str, Any]:
             found["dataset.name"] = as_json(value.get("name"))
         elif isinstance(value, Mapping):
             found |= {
-                f"{key}.{n}": as_json(v) for n, v in value.items() if (key, n) != ("arch", "name")
+                f"{key}.{n}": as_json(v)
+                for n, v in value.items()
+                if (key, n) not in UNTOLD and (key, n, v) not in LATER
             }
         else:
             found[key] = as_json(value)

@@ -244,9 +244,9 @@ def cells(row: Metrics) -> list[str]:
     return ["" if value != value else repr(value) for value in row]
 
 
-def run_name(*, dataset: str, arch: str, objective: str, k: int, seed: int, identity: str) -> str:
+def run_name(*, dataset: str, sizes: str, objective: str, k: int, seed: int, identity: str) -> str:
     """Return the name of a run's folder."""
-    return f"{dataset}-{arch}-{objective}-k{k}-seed{seed}-{identity[:8]}"
+    return f"{dataset}-{sizes}-{objective}-k{k}-seed{seed}-{identity[:8]}"
 
 
 def newest_run(outputs: Path) -> Path:

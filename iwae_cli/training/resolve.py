@@ -202,7 +202,7 @@ class ResolvedRun:
         settings = self.settings
         name = run_name(
             dataset=self.dataset.name,
-            arch=settings.arch.name,
+            sizes=settings.arch.sizes,
             objective=settings.objective["name"],
             k=settings.k,
             seed=settings.seed,

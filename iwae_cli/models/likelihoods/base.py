@@ -28,11 +28,14 @@ class Likelihood(ABC):
     binary: ClassVar[bool] = True
 
     @abstractmethod
-    def layer(self, n_in: int, hidden: Sequence[int], n_out: int) -> ConditionalLayer[Any]:
+    def layer(
+        self, n_in: int, hidden: Sequence[int], n_out: int, activation: str = "tanh"
+    ) -> ConditionalLayer[Any]:
         """Return p(x | h), its parameters not drawn.
 
         Args:
             n_in: Latents, H.
             hidden: Widths of the layers between, from the latents to the image.
             n_out: Pixels, D.
+            activation: Of the hidden layers.
         """

@@ -12,13 +12,13 @@ from iwae_cli.models.distributions import Bernoulli
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.kernels import (
     BernoulliCache,
-    TanhCache,
+    DenseCache,
     bernoulli_log_density,
     bernoulli_log_density_backward,
-    tanh_layers_backward,
-    tanh_layers_slopes,
+    dense_layers_backward,
+    dense_layers_slopes,
 )
-from iwae_cli.models.layers import TanhNetwork, linear, parameters_of
+from iwae_cli.models.layers import DenseNetwork, linear, parameters_of
 from iwae_cli.models.likelihoods.base import Likelihood
 from iwae_cli.models.matmul import product
 
@@ -30,25 +30,29 @@ class BernoulliPixels(Likelihood):
     name: str = "bernoulli"
     binarises: ClassVar[bool] = True
 
-    def layer(self, n_in: int, hidden: Sequence[int], n_out: int) -> "BernoulliLayer":
+    def layer(
+        self, n_in: int, hidden: Sequence[int], n_out: int, activation: str = "tanh"
+    ) -> "BernoulliLayer":
         """Return p(x | h)."""
-        return BernoulliLayer(n_in, hidden, n_out)
+        return BernoulliLayer(n_in, hidden, n_out, activation)
 
 
 class BernoulliLayerCache(NamedTuple):
     """What a Bernoulli layer keeps for its derivative."""
 
-    network: TanhCache
+    network: DenseCache
     density: BernoulliCache
 
 
 class BernoulliLayer(ConditionalLayer[Bernoulli]):
-    """p(x | h): a tanh network with one logit a pixel."""
+    """p(x | h): hidden layers with one logit a pixel."""
 
-    def __init__(self, n_in: int, hidden: Sequence[int], n_out: int) -> None:
+    def __init__(
+        self, n_in: int, hidden: Sequence[int], n_out: int, activation: str = "tanh"
+    ) -> None:
         super().__init__()
         sizes = [n_in, *hidden]
-        self.network = TanhNetwork(sizes)
+        self.network = DenseNetwork(sizes, activation)
         self.logits = linear(sizes[-1], n_out)
 
     def forward(self, inputs: Tensor) -> Bernoulli:
@@ -83,10 +87,10 @@ class BernoulliLayer(ConditionalLayer[Bernoulli]):
         last = bernoulli_log_density_backward(cache.density, features, descent)
         if b is None:
             grad = last.inputs.mul_(descent)
-            network = tanh_layers_backward(cache.network, grad, of_inputs=True)
+            network = dense_layers_backward(cache.network, grad, of_inputs=True)
             grad_h = network.inputs.to(a.dtype)
         else:
-            network = tanh_layers_backward(
+            network = dense_layers_backward(
                 cache.network, last.inputs, of_inputs=True, row_weights=descent
             )
             grad_h = network.inputs * b.reshape(-1, 1).neg()
@@ -96,7 +100,7 @@ class BernoulliLayer(ConditionalLayer[Bernoulli]):
     def log_density_slopes(self, cache: BernoulliLayerCache, like: Tensor) -> DensitySlopes:
         """Return what `ConditionalLayer.log_density_slopes` does, written out."""
         residual, weight = cache.density
-        descent = tanh_layers_slopes(cache.network, product(residual, weight.T, None))
+        descent = dense_layers_slopes(cache.network, product(residual, weight.T, None))
         return DensitySlopes(descent.to(like.dtype).neg_(), like.new_empty(0))
 
     def linear_layers(self) -> list[nn.Linear]:

@@ -70,14 +70,14 @@ class ContinuousBernoulliPixels(Likelihood):
     binary: ClassVar[bool] = False  # of zeros and ones alone the density has no largest value
 
     def layer(
-        self, n_in: int, hidden: Sequence[int], n_out: int
+        self, n_in: int, hidden: Sequence[int], n_out: int, activation: str = "tanh"
     ) -> DensePixels[ContinuousBernoulli]:
         """Return p(x | h)."""
-        return ContinuousBernoulliLayer(n_in, hidden, n_out)
+        return ContinuousBernoulliLayer(n_in, hidden, n_out, activation)
 
 
 class ContinuousBernoulliLayer(DensePixels[ContinuousBernoulli]):
-    """A tanh network with one logit l a pixel."""
+    """Hidden layers with one logit l a pixel."""
 
     HEADS = ("logits",)
 

@@ -1,4 +1,4 @@
-"""A tanh network whose last layer gives the parameters of a density of each pixel."""
+"""Hidden layers whose last one gives the parameters of a density of each pixel."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from iwae_cli.models.conditional import ConditionalLayer, DensityGradients, Distribution
 from iwae_cli.models.fisher import FisherSample
-from iwae_cli.models.kernels import TanhCache, tanh_layers_backward
-from iwae_cli.models.layers import TanhNetwork, linear
+from iwae_cli.models.kernels import DenseCache, dense_layers_backward
+from iwae_cli.models.layers import DenseNetwork, linear
 from iwae_cli.models.matmul import product, sum_of_outer_products
 
 D = TypeVar("D", bound=Distribution)
@@ -21,21 +21,21 @@ class DensePixelsCache(NamedTuple):
 
     Attributes:
         outputs: Of the heads, [k, B, heads * D].
-        network: The tanh layers' part.
+        network: The hidden layers' part.
         features: Their output in the heads' dtype, [R, n].
         weight: Of all heads, [heads * D, n].
         values: The pixels x, [B, D].
     """
 
     outputs: Tensor
-    network: TanhCache
+    network: DenseCache
     features: Tensor
     weight: Tensor
     values: Tensor
 
 
 class DensePixels(ConditionalLayer[D]):
-    """p(x | h) with independent pixels: a tanh network with one linear head for each parameter.
+    """p(x | h) with independent pixels: hidden layers with one linear head for each parameter.
 
     A subclass names its heads and tells the distribution, the derivative of its log density in the
     heads' outputs, and how labels are drawn from it.
@@ -43,10 +43,12 @@ class DensePixels(ConditionalLayer[D]):
 
     HEADS: Sequence[str]
 
-    def __init__(self, n_in: int, hidden: Sequence[int], n_out: int) -> None:
+    def __init__(
+        self, n_in: int, hidden: Sequence[int], n_out: int, activation: str = "tanh"
+    ) -> None:
         super().__init__()
         sizes = [n_in, *hidden]
-        self.network = TanhNetwork(sizes)
+        self.network = DenseNetwork(sizes, activation)
         for name in self.HEADS:
             self.add_module(name, linear(sizes[-1], n_out))
 
@@ -71,7 +73,7 @@ class DensePixels(ConditionalLayer[D]):
         found = [self.get_submodule(name) for name in self.HEADS]
         return [head for head in found if isinstance(head, nn.Linear)]
 
-    def outputs_of(self, inputs: Tensor) -> tuple[Tensor, TanhCache, Tensor, Tensor]:
+    def outputs_of(self, inputs: Tensor) -> tuple[Tensor, DenseCache, Tensor, Tensor]:
         """Return the heads' outputs, [..., heads * D], and the other parts of a cache."""
         network = self.network(inputs)
         features = network.features.to(inputs.dtype)
@@ -101,7 +103,7 @@ class DensePixels(ConditionalLayer[D]):
         dtype = cache.network.features.dtype
         back = product(own if b is None else slopes, cache.weight.T, None).to(dtype)
         weights = None if b is None else a.reshape(-1, 1).to(dtype)
-        network = tanh_layers_backward(cache.network, back, of_inputs=True, row_weights=weights)
+        network = dense_layers_backward(cache.network, back, of_inputs=True, row_weights=weights)
         parts = [part.chunk(len(self.HEADS)) for part in last]
         heads = [part for head in zip(*parts, strict=True) for part in head]
         inputs = network.inputs.to(a.dtype)

@@ -38,11 +38,13 @@ class GaussianPixels(Likelihood):
             good = value is None or 0 < value < math.inf
             require(good, f"{key} must be positive and finite, got {value}")
 
-    def layer(self, n_in: int, hidden: Sequence[int], n_out: int) -> DensePixels[Gaussian]:
+    def layer(
+        self, n_in: int, hidden: Sequence[int], n_out: int, activation: str = "tanh"
+    ) -> DensePixels[Gaussian]:
         """Return p(x | h)."""
         if self.std is None:
-            return LearnedNoise(n_in, hidden, n_out, self.min_std)
-        return FixedNoise(n_in, hidden, n_out, self.std)
+            return LearnedNoise(n_in, hidden, n_out, activation, min_std=self.min_std)
+        return FixedNoise(n_in, hidden, n_out, activation, std=self.std)
 
 
 class FixedNoise(DensePixels[Gaussian]):
@@ -50,8 +52,10 @@ class FixedNoise(DensePixels[Gaussian]):
 
     HEADS = ("mean",)
 
-    def __init__(self, n_in: int, hidden: Sequence[int], n_out: int, std: float) -> None:
-        super().__init__(n_in, hidden, n_out)
+    def __init__(
+        self, n_in: int, hidden: Sequence[int], n_out: int, activation: str, *, std: float
+    ) -> None:
+        super().__init__(n_in, hidden, n_out, activation)
         self.log_noise = math.log(std)
 
     def distribution(self, outputs: Tensor) -> Gaussian:
@@ -76,8 +80,10 @@ class LearnedNoise(DensePixels[Gaussian]):
 
     HEADS = ("mean", "log_std")
 
-    def __init__(self, n_in: int, hidden: Sequence[int], n_out: int, min_std: float) -> None:
-        super().__init__(n_in, hidden, n_out)
+    def __init__(
+        self, n_in: int, hidden: Sequence[int], n_out: int, activation: str, *, min_std: float
+    ) -> None:
+        super().__init__(n_in, hidden, n_out, activation)
         self.log_min = math.log(min_std)
 
     def distribution(self, outputs: Tensor) -> Gaussian:
