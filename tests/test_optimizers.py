@@ -62,11 +62,15 @@ def test_kfac_takes_smaller_minibatches_where_images_are_few(images: int, found:
     assert Kfac(batch_size=70).images_per_step(images) == 70
 
 
-@pytest.mark.parametrize("images", [100, 10_000])
-def test_the_length_of_a_step_goes_with_the_root_of_the_minibatch(images: int) -> None:
-    recipe = Kfac(encoder_rate=0.5)
+@pytest.mark.parametrize(
+    ("images", "batch_size", "taken"), [(100, None, 20), (10_000, None, 400), (100, 10**5, 100)]
+)
+def test_the_length_of_a_step_goes_with_the_root_of_the_minibatch(
+    images: int, batch_size: int | None, taken: int
+) -> None:
+    recipe = Kfac(encoder_rate=0.5, batch_size=batch_size)
     optimizer = recipe.build(tiny_model(ARCHS["one"]), torch.zeros(images, 7), dynamic=True)
-    scale = math.sqrt(recipe.images_per_step(images) / 400)
+    scale = math.sqrt(taken / 400)
     factors = [group["factor"] for group in optimizer.param_groups]
     assert factors == [0.5 * scale, scale]
 

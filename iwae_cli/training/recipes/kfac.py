@@ -97,7 +97,8 @@ class Kfac(Recipe):
 
     def build(self, model: IWAE, images: Tensor, *, dynamic: bool) -> torch.optim.Optimizer:
         """Return K-FAC."""
-        scale = math.sqrt(self.images_per_step(len(images)) / MANY)
+        taken = min(self.images_per_step(len(images)), len(images))
+        scale = math.sqrt(taken / MANY)
         return KFAC(
             model,
             images=images,
