@@ -25,7 +25,7 @@ def test_products_without_onednn_are_the_same(
     with torch.no_grad():
         fast = matmul.product(rows, weight, bias, tanh=tanh)
         outer = matmul.sum_of_outer_products(rows, fast)
-        monkeypatch.setattr(matmul, "ONEDNN", False)
+        monkeypatch.setattr(matmul, "ONEDNN", frozenset())
         torch.testing.assert_close(
             matmul.product(rows, weight, bias, tanh=tanh), fast, atol=5 * error, rtol=error
         )
@@ -40,9 +40,14 @@ def test_a_build_without_that_product_is_told(monkeypatch: pytest.MonkeyPatch) -
     def other(*_: object) -> torch.Tensor:
         return torch.zeros(2, 2)
 
-    for function in (missing, other):
+    def float32_alone(rows: torch.Tensor, *_: object) -> torch.Tensor:
+        if rows.dtype == torch.bfloat16:
+            raise RuntimeError("could not create a primitive descriptor")
+        return rows @ rows
+
+    for function, types in ((missing, set()), (other, set()), (float32_alone, {torch.float32})):
         monkeypatch.setattr(matmul, "linear_by_onednn", function)
-        assert not matmul.has_onednn()
+        assert matmul.types_of_onednn() == types
 
 
 def test_without_the_probe_of_transforms_nothing_is_reused(

@@ -19,11 +19,19 @@ def linear_by_onednn(rows: Tensor, weight: Tensor, bias: Tensor | None, activati
     return found
 
 
-def has_onednn() -> bool:
-    """Return whether this build of torch has that product, and it gives what it should."""
+def types_of_onednn() -> frozenset[torch.dtype]:
+    """Return the types that this build of torch has that product for, on this processor.
+
+    A processor without AVX-512 has none for bfloat16: there the public one is taken, which is slow.
+    """
     if not torch.backends.mkldnn.is_available():
-        return False
-    ones = torch.ones(2, 2)
+        return frozenset()
+    return frozenset(t for t in (torch.float32, torch.bfloat16) if multiplies(t))
+
+
+def multiplies(dtype: torch.dtype) -> bool:
+    """Return whether that product exists for a type and gives what it should."""
+    ones = torch.ones(2, 2, dtype=dtype)
     try:
         found = linear_by_onednn(ones, ones, None, "none")
     except (AttributeError, RuntimeError, TypeError):
@@ -31,7 +39,7 @@ def has_onednn() -> bool:
     return found.tolist() == [[2.0, 2.0], [2.0, 2.0]]
 
 
-ONEDNN = has_onednn()
+ONEDNN = types_of_onednn()
 # Whether torch.func transforms the code at hand; without the function we take it that it does.
 TRANSFORMED: Callable[[], bool] = getattr(
     torch._C, "_are_functorch_transforms_active", lambda: True
@@ -50,9 +58,8 @@ def unobserved() -> bool:
 
 def by_onednn(rows: Tensor, n_out: int) -> bool:
     """Whether oneDNN should multiply `rows` [R, K] by a matrix [K, n_out]."""
-    known = rows.dtype == torch.bfloat16 or rows.dtype == torch.float32
     large = rows.numel() * n_out >= SMALL
-    return ONEDNN and large and known and rows.device.type == "cpu" and unobserved()
+    return large and rows.dtype in ONEDNN and rows.device.type == "cpu" and unobserved()
 
 
 def product(rows: Tensor, weight: Tensor, bias: Tensor | None, *, tanh: bool = False) -> Tensor:
