@@ -8,6 +8,8 @@ import pytest
 from conftest import Command, tiny_run
 
 import iwae_cli as iwae
+from iwae_cli.core.errors import DataError
+from iwae_cli.data.registry import loaded
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,38 @@ def test_images_of_a_file_are_encoded(home: Path, tmp_path: Path) -> None:
     with np.load(tmp_path / "new.npz") as stored:
         direct = iwae.load(run).encode(np.load(home / "new.npy"), k=7)
         assert np.array_equal(stored["mean_1"], direct.means[0])
+
+
+def test_a_run_is_evaluated_on_its_own_data_wherever_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training and test images, a share of the former held out, both files moved."""
+    from iwae_cli.evaluation.trained_run import is_own
+
+    values = np.random.default_rng(0).normal(size=(60, 5))
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+    np.save(tmp_path / "here" / "a.npy", values[:50])
+    np.save(tmp_path / "here" / "b.npy", values[50:])
+    monkeypatch.chdir(tmp_path / "here")
+    shape = ("arch.latents=[2]", "arch.hidden=[[3]]", "k=2", "optimizer.passes=1")
+    files = ("dataset.train=a.npy", "dataset.test=b.npy", "dataset.valid=0.2")
+    run = iwae.train("dataset=arrays", *files, "likelihood=gaussian", *shape).folder.absolute()
+    before = iwae.evaluate(run, k=[3])
+    for name in ("a.npy", "b.npy"):
+        (tmp_path / "here" / name).rename(tmp_path / "there" / name)
+    loaded.cache_clear()
+    with pytest.raises(DataError, match=r"a\.npy does not exist.*--data FILE"):
+        iwae.evaluate(run, k=[3])
+    moved = tmp_path / "there" / "a.npy"
+    assert is_own(run, moved)
+    after = iwae.evaluate(run, k=[3, 4], data=moved)
+    assert after["nll"][0] == before["nll"][0]
+    assert set(after["likelihood"]) == {"gaussian"}
+    assert set(after["binarization"]) == {"none"}
+    np.save(tmp_path / "there" / "b.npy", values[:10])
+    loaded.cache_clear()
+    assert not is_own(run, moved)
 
 
 @pytest.mark.parametrize(

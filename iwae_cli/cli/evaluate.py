@@ -95,11 +95,13 @@ def evaluate(
     ends, comes to log p(x) of simulated images, not of the data.
 
     With --data, log p(x) of each image of FILE goes to a CSV of its own, with its
-    standard error and effective sample size: for outlier detection, say.
+    standard error and effective sample size: for outlier detection, say. Where FILE
+    holds the very data that the run was trained on, wherever it lies now, it stands
+    for them, and the run is evaluated as ever.
     """
     if data and sandwich:
         raise UsageError("--sandwich draws its images from the model: leave out --data")
-    if data:
+    if data and not are_own(paths, data):
         print_results([scored(path, data, output, options) for path in paths], as_json=as_json)
         return
     if options["estimator"].split(",")[0] == "ais" and given("k"):
@@ -115,12 +117,32 @@ def evaluate(
 
     rows: list[Row] = []
     for path in paths:
-        new = estimate(path, output=output, **options)
+        new = estimate(path, output=output, data=data, **options)
         rows += new
         if not as_json:
-            print_table(new, EVALUATED, title=str(new[0]["run"]), spare=SPARE)
+            print_table(new, EVALUATED, title=titled(new[0]), spare=SPARE)
     if as_json:
         print_json(rows)
+
+
+def are_own(paths: tuple[Path, ...], data: Path) -> bool:
+    """Whether a file holds the data that the runs were trained on, which may have moved.
+
+    Raises:
+        UsageError: It does so for some of them.
+    """
+    from iwae_cli.evaluation.trained_run import is_own
+
+    own = [path for path in paths if is_own(path, data)]
+    if own and len(own) < len(paths):
+        raise UsageError(f"{data} holds the data of {own[0]} and not of the others: name one run")
+    return bool(own)
+
+
+def titled(row: Row) -> str:
+    """Return the name of a run, and its likelihood unless that is Bernoulli."""
+    name, likelihood = str(row["run"]), str(row["likelihood"])
+    return name if likelihood == "bernoulli" else f"{name}, likelihood {likelihood}"
 
 
 def bounded(path: Path, output: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -168,7 +168,7 @@ data_file = click.option(
     "--data",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Images of your own (.npy, .npz, .mat, idx, .csv) in place of a split.",
+    help="Your own images (.npy, .npz, .mat, idx, .csv) in place of a split; a run's own, moved.",
 )
 seed = click.option(
     "--seed", type=click.IntRange(min=0), default=0, help="Of binarisation and noise."

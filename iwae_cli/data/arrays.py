@@ -1,7 +1,6 @@
 """The user's own images: which array is which split, and what is held out."""
 
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,26 +14,10 @@ from iwae_cli.core.errors import DataError
 from iwae_cli.core.identity import NOT_IDENTITY
 from iwae_cli.core.seeding import derived_seed
 from iwae_cli.data import array_files, pixels
+from iwae_cli.data.array_names import NAMES, label_of, usual
 from iwae_cli.data.dataset import Dataset
 
 log = logging.getLogger("iwae")
-# Usual names of the arrays of a file, in any case
-NAMES = {
-    "train": (
-        "train",
-        "x_train",
-        "train_x",
-        "train_images",
-        "train_data",
-        "xtrain",
-        "images_train",
-    ),
-    "test": ("test", "x_test", "test_x", "test_images", "test_data", "xtest", "images_test"),
-    "valid": (
-        *("valid", "val", "validation", "x_valid", "x_val", "valid_x", "val_x", "valid_images"),
-        *("val_images", "validation_images", "valid_data", "val_data", "xvalid", "xval"),
-    ),
-}
 Held = tuple[str, NDArray[Any]]  # a file and its array
 Splits = Mapping[str, Held]
 # Flat rows of fewer real numbers are those of a table, not of square images
@@ -91,6 +74,21 @@ class Arrays:
     def __hash__(self) -> int:
         return hash((self.train, str(self.test), str(self.valid)))
 
+    def moved(self, train: str) -> "Arrays":
+        """Return the same images in another place.
+
+        Args:
+            train: Path of the training images; files of test and held-out images that are where
+                they were no longer are looked for beside it, under the same name.
+        """
+        found = {"train": train, "label": self.label or label_of(self.train)}
+        for key in ("test", "valid"):
+            value = getattr(self, key)
+            beside = Path(train).parent / Path(str(value)).name
+            if isinstance(value, str) and not Path(value).exists() and beside.exists():
+                found[key] = str(beside)
+        return replace(self, **found)  # type: ignore[arg-type]  # paths and a name
+
     def load(self) -> Dataset:
         """Return the user's images, with pixels in [0, 1].
 
@@ -131,7 +129,7 @@ class Arrays:
             rest, images["valid"] = self.held_out(rest, self.valid or 0, "valid")
         if not len(images["test"]):
             raise DataError(f"{self.train}: there are no test images; set dataset.test")
-        label = self.label or re.sub(r"[^A-Za-z0-9._-]+", "_", Path(self.train).stem)
+        label = self.label or label_of(self.train)
         return Dataset(
             name=label,
             label=label,
@@ -193,26 +191,6 @@ class Arrays:
                 f"[{height},{width}]"
             )
         return height, width
-
-
-def usual(path: str, split: str, names: Sequence[str] | None = None) -> str | None:
-    """Return the name under which a file holds a split; None where its array has no name.
-
-    Raises:
-        DataError: The file has names and none is a usual one.
-    """
-    names = array_files.keys_of(path) if names is None else names
-    if not names:
-        return None
-    found = [name for name in names if name.lower() in NAMES[split]]
-    if not found and len(names) == 1:
-        return names[0]
-    if not found:
-        raise DataError(
-            f"{path} has no array '{split}'; it has: {', '.join(names)}; usual names are "
-            f"{', '.join(NAMES[split][:5])}"
-        )
-    return found[0]
 
 
 def read_images(path: str) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from iwae_cli.data.arrays import read_images
 from iwae_cli.data.dataset import Split
 from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
 from iwae_cli.evaluation.sampling import COPIES, MEMORY_BYTES, Images, importance_samples
-from iwae_cli.evaluation.trained_run import TrainedRun, say_if_all
+from iwae_cli.evaluation.trained_run import TrainedRun, is_own, say_if_all
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.importance import effective_sample_size, normalised_weights
 from iwae_cli.runs.folder import RunFolder
@@ -222,9 +222,12 @@ class ModelWithImages:
     def of(
         cls, path: str | Path, *, split: Split, data: Path | None, device: str
     ) -> "ModelWithImages":
-        """Return the model of a run with a split of its data, or with the images of a file."""
-        if data is None:
-            run = TrainedRun(path, device=device)
+        """Return the model of a run with a split of its data, or with the images of a file.
+
+        A file of the data that the run was trained on stands for them.
+        """
+        if data is None or is_own(path, data):
+            run = TrainedRun(path, device=device, data=data)
             about = {**run.provenance(), "split": split}
             return cls(run.model, run.images(split), run.dynamic, run.folder, about)
         folder, stored = opened(path)

@@ -44,6 +44,7 @@ def evaluate(
     precision: str = "float32",
     device: str = "auto",
     output: Path | None = None,
+    data: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Return one row of eval.csv for each k: the NLL by L_k with its errors, nats per image.
 
@@ -64,6 +65,7 @@ def evaluate(
         precision: Of the matrix products: `float32`, `bfloat16` or `auto`.
         device: `auto`, `cpu`, `cuda` or `mps`.
         output: Where to make a folder of the run's name for the results, in place of its own.
+        data: Where the file of the user's training images is now, should it have moved.
 
     Raises:
         ConfigError: A k below 1 or not allowed by the estimator, an unknown split or device.
@@ -72,11 +74,11 @@ def evaluate(
     """
     if estimator.split(",")[0] == ANNEALED:
         work = annealing_of(estimator)
-        run = TrainedRun(path, device=device, precision=precision, output=output)
+        run = TrainedRun(path, device=device, precision=precision, output=output, data=data)
         return [evaluate_annealed(run, work, split=split, limit=limit, seed=seed)]
     chosen = find_named("estimator", estimator, ESTIMATORS)
     check_k([chosen], k)
-    run = TrainedRun(path, device=device, precision=precision, output=output)
+    run = TrainedRun(path, device=device, precision=precision, output=output, data=data)
     return evaluate_run(run, k=k, split=split, limit=limit, seed=seed, estimator=chosen)
 
 

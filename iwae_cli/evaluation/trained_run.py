@@ -13,7 +13,10 @@ from iwae_cli.core.atomic_write import writing
 from iwae_cli.core.device import device_of, precision_of, products_of
 from iwae_cli.core.errors import ConfigError, DataError
 from iwae_cli.data import registry
+from iwae_cli.data.arrays import Arrays
 from iwae_cli.data.dataset import SPLITS, Dataset, Split
+from iwae_cli.models import likelihoods
+from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.runs.folder import RunFolder, run_name
 from iwae_cli.runs.opening import opened
 from iwae_cli.runs.unsaved import for_results
@@ -32,6 +35,7 @@ class TrainedRun:
         output: Where to make a folder of the run's name for results; None for the run's own
             folder, or nowhere where the checkpoint is outside of one.
         restore: False leaves the files of the run as they are, config.yaml included.
+        data: Where the file of the user's training images is now, should it have moved.
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or foreign.
@@ -46,15 +50,14 @@ class TrainedRun:
         precision: str = "float32",
         output: Path | None = None,
         restore: bool = True,
+        data: Path | None = None,
     ) -> None:
         self.folder, self.checkpoint = opened(path, restore=restore)
         self.device = device_of(device)
         self.precision = precision_of(precision, self.device)
         model = self.checkpoint.network().to(self.device)
         self.model = model.multiply_in(products_of(self.precision))
-        self.dataset: Dataset = registry.loaded(
-            registry.find(self.checkpoint.settings.dataset), real=self.model.likelihood.real
-        )
+        self.dataset: Dataset = data_of(self.checkpoint, data)
         trained_on = self.checkpoint.data.hash
         if self.dataset.content_hash != trained_on:
             raise DataError(
@@ -122,6 +125,40 @@ class TrainedRun:
             "identity": self.checkpoint.identity,
             "parameters": self.checkpoint.parameters_digest,
         }
+
+
+def data_of(stored: Checkpoint, moved: Path | None = None) -> Dataset:
+    """Return the data that a run names, or those of the user's file where that has moved to.
+
+    Raises:
+        DataError: They are missing or damaged.
+    """
+    source = registry.find(stored.settings.dataset)
+    real = likelihoods.find(stored.settings.likelihood).real
+    if not isinstance(source, Arrays):
+        return registry.loaded(source, real=real)
+    try:
+        return registry.loaded(source.moved(str(moved)) if moved else source, real=real)
+    except DataError as error:
+        if moved or Path(source.train).exists():
+            raise
+        raise DataError(f"{error}; should it have moved: --data FILE of eval and encode") from None
+
+
+def is_own(path: str | Path, data: Path) -> bool:
+    """Whether a file holds the user's images that a run was trained on, by their hash.
+
+    Args:
+        path: A run folder or a checkpoint file.
+        data: The file.
+    """
+    _, stored = opened(path)
+    if stored.settings.dataset["name"] != "arrays":
+        return False
+    try:
+        return data_of(stored, data).content_hash == stored.data.hash
+    except DataError:
+        return False
 
 
 def say_if_all(limit: int | None, images: Sized, what: str) -> None:
