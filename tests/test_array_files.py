@@ -12,6 +12,9 @@ from scipy.io import savemat
 from test_arrays import GREYS, load, sizes
 
 from iwae_cli.core.errors import ConfigError, DataError
+from iwae_cli.data.array_files import read
+from iwae_cli.data.arrays import Arrays
+from iwae_cli.data.registry import loaded
 
 WHOLE = np.arange(3 * 12, dtype=np.uint8).reshape(3, 12) * 7
 
@@ -119,6 +122,32 @@ def test_shares_are_held_out_at_random_and_say_so(
     assert load("arrays", **options, image_shape=[1, 4]).image_shape == (1, 4)
 
 
+def test_a_csv_may_have_empty_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1,2\n\n3,4\n\n")
+    assert read(str(tmp_path / "a.csv")).tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_real_likelihood_takes_values_as_they_are(tmp_path: Path) -> None:
+    """But for grey levels of one byte; and a table with a square number of columns is no image."""
+    values = np.asfortranarray(np.random.default_rng(0).normal(size=(10, 9)) * 300)
+    np.save(tmp_path / "table.npy", values)
+    source = Arrays(train=str(tmp_path / "table.npy"), test=0.2)
+    table = loaded(source, real=True)
+    assert table.image_shape is None
+    both = np.vstack([table.train, table.test])
+    expected = values.astype(np.float32)
+    assert np.array_equal(both[np.argsort(both[:, 0])], expected[np.argsort(expected[:, 0])])
+    with pytest.raises(DataError, match="negative values are for likelihood=gaussian"):
+        loaded(source)
+    np.save(tmp_path / "levels.npy", np.full((4, 8, 8), 51, np.uint8))
+    levels = loaded(Arrays(train=str(tmp_path / "levels.npy"), test=1), real=True)
+    assert levels.train.max() == np.float32(0.2)
+    assert levels.image_shape == (8, 8)
+    np.save(tmp_path / "nan.npy", np.array([[0.0, np.nan]]))
+    with pytest.raises(DataError, match="holds NaN, 1 in all, the first in row 0"):
+        loaded(Arrays(train=str(tmp_path / "nan.npy"), test=1), real=True)
+
+
 def test_paths_are_stored_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     np.savez("a.npz", train=GREYS, test=GREYS, valid=GREYS[:1])
@@ -133,7 +162,7 @@ def test_paths_are_stored_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ("name", "content", "parts"),
     [
         ("words.csv", b"a,b\n1,2\n", ["line 1 holds 'a'", "no headings"]),
-        ("ragged.csv", b"1,2\n1,2,3\n", ["line 2 has 3 numbers, line 1 has 2"]),
+        ("ragged.csv", b"1,2\n1,2,3\n", ["line 2 has 3 numbers, the first has 2"]),
         ("empty.csv", b"", ["not empty"]),
         ("bad.mat", b"junk", ["plain numbers", ".mat"]),
         ("bad.csv", b"\xff\xfe", ["plain numbers"]),

@@ -1,11 +1,13 @@
 """Likelihoods of grey and real values: densities, gradients, exact answers, refusals."""
 
 import math
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from conftest import tiny_model
+from conftest import settings, tiny_model
 from linear_gaussian import LATENTS, PIXELS, SIGMA, LinearGaussian, LinearRecognition, linear_iwae
 from scipy.integrate import quad
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ from iwae_cli.models.likelihoods.base import Likelihood
 from iwae_cli.models.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from iwae_cli.models.likelihoods.dense import DensePixels
 from iwae_cli.models.likelihoods.gaussian import GaussianPixels
+from iwae_cli.training.resolve import components_of, identity_parts, prepare, validate
 
 OTHERS = [
     likelihoods.find({"name": "continuous_bernoulli"}),
@@ -180,3 +183,30 @@ def test_learned_noise_stays_above_its_least() -> None:
 def test_a_likelihood_that_cannot_be_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         likelihoods.find(values)
+
+
+def test_values_that_a_likelihood_cannot_have_are_refused_before_training(tmp_path: Path) -> None:
+    np.save(tmp_path / "binary.npy", np.eye(8, dtype=np.uint8))
+    data = {"name": "arrays", "train": str(tmp_path / "binary.npy"), "test": 2}
+    run = settings(tmp_path, dataset=data, likelihood={"name": "continuous_bernoulli"})
+    with pytest.raises(ConfigError, match="every pixel of binary is 0 or 1.*=bernoulli"):
+        prepare(run)
+
+
+def test_identities_of_likelihoods_differ_and_bernoulli_is_no_part_of_one(tmp_path: Path) -> None:
+    """Versions before 0.3 knew of no likelihood, and no activation."""
+    names = ("bernoulli", "continuous_bernoulli", "gaussian")
+    named: list[dict[str, Any]] = [{"name": name} for name in names]
+    named.append({"name": "gaussian", "std": 0.1})
+    found = [prepare(settings(tmp_path, likelihood=one)).identity for one in named]
+    assert len(set(found)) == len(named)
+    assert found[0] == prepare(settings(tmp_path)).identity
+    parts = identity_parts(settings(tmp_path), components_of(settings(tmp_path)))
+    assert "likelihood" not in parts
+    assert "activation" not in parts["arch"]
+
+
+def test_both_stages_must_have_one_likelihood(tmp_path: Path) -> None:
+    parent = {"likelihood": {"name": "gaussian"}}
+    with pytest.raises(ConfigError, match=r"init_from\.likelihood"):
+        validate(settings(tmp_path, init_from=parent))

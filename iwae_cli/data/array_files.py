@@ -65,10 +65,7 @@ def guarded(path: str, reader: Callable[[str], Found]) -> Found:
     try:
         return reader(path)
     except FileNotFoundError:
-        where = Path(path).parent
-        there = sorted(p.name for p in where.glob("*") if p.is_file()) if where.is_dir() else []
-        known = f"; in {where} there is {', '.join(there[:8])}" if there else ""
-        raise DataError(f"{path} does not exist{known}") from None
+        raise DataError(f"{path} does not exist; {around(path)}") from None
     except DataError:
         raise
     except DAMAGED as error:
@@ -78,6 +75,15 @@ def guarded(path: str, reader: Callable[[str], Found]) -> Found:
         raise DataError(
             f"{path} is not a file of plain numbers: {reason}; files may be {KINDS}"
         ) from None
+
+
+def around(path: str) -> str:
+    """Return what there is in the folder of a file that is missing."""
+    where = Path(path).parent
+    if not where.is_dir():
+        return f"there is no folder {where}"
+    there = sorted(p.name for p in where.glob("*") if p.is_file())
+    return f"in {where} there is {', '.join(there[:8]) or 'no file'}"
 
 
 def read_npy(path: str) -> Array:
@@ -116,6 +122,8 @@ def read_csv(path: str) -> Array:
     with open(path, encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             cells = line.strip().split(",")
+            if cells == [""]:
+                continue
             try:
                 rows.append([float(cell) for cell in cells])
             except ValueError:
@@ -126,7 +134,8 @@ def read_csv(path: str) -> Array:
                 ) from None
             if len(cells) != len(rows[0]):
                 raise DataError(
-                    f"{path}: line {number} has {len(cells)} numbers, line 1 has {len(rows[0])}"
+                    f"{path}: line {number} has {len(cells)} numbers, the first has "
+                    f"{len(rows[0])}; all must have as many"
                 )
     table = np.array(rows)
     whole = np.isfinite(table).all() and (table == np.floor(table)).all()

@@ -168,7 +168,8 @@ class Arrays:
         number = round(part * len(images)) if isinstance(part, float) else part
         if number >= len(images) or (isinstance(part, float) and not number):
             raise DataError(
-                f"{self.train} has {len(images)} training images, too few to hold out {part}"
+                f"{self.train} has {len(images)} training images, too few to hold out {part}: "
+                f"set another dataset.{split}, a share or a number"
             )
         if isinstance(part, int):
             return images[: len(images) - number], images[len(images) - number :]
