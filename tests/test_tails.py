@@ -2,13 +2,15 @@
 
 import logging
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from iwae_cli.evaluation.tail_warning import warn_of_heavy_tails
+from iwae_cli.evaluation.laplace import BY_LAPLACE
+from iwae_cli.evaluation.tail_warning import choices, warn_of_heavy_tails
 from iwae_cli.evaluation.tails import jackknife_bias, pareto_k_hat, shape_of, tail_size
 from iwae_cli.objectives.importance import log_mean_exp
 
@@ -87,17 +89,25 @@ def test_jackknife_bias_is_finite_where_one_weight_is_all_and_unknown_for_one() 
 def test_a_warning_says_what_to_do_and_what_it_costs_where_the_bias_counts(
     changes: dict[str, float], warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    row = {"k": 5000, "seconds": 102.0, "se_images": 0.2, "bias_jackknife": 0.13}
-    row |= {"share_khat_above_0.7": 0.37, **changes}
+    row: dict[str, Any] = {"k": 5000, "seconds": 102.0, "se_images": 0.2, "bias_jackknife": 0.13}
+    row |= {"share_khat_above_0.7": 0.37, "estimator": "L_k", **changes}
     with caplog.at_level(logging.WARNING, logger="iwae"):
-        warn_of_heavy_tails(row)
+        warn_of_heavy_tails(row, 50)
     assert bool(caplog.messages) == warned
     if warned:
         (message,) = caplog.messages
         assert message == (
             "warning: 37 % of the images have a Pareto k-hat above 0.7 at k=5000: the NLL is too "
-            "high, by 0.13 nats or more; --k 50000 takes about 17 min here"
+            "high, by 0.13 nats or more; here --proposal laplace --k 500 takes about a minute, "
+            "--estimator ais takes about 11 min, --k 50000 takes about 17 min"
         )
+
+
+def test_of_a_fitted_proposal_the_cost_of_fitting_is_no_part_of_what_more_samples_take() -> None:
+    row = {"k": 500, "seconds": 300.0, "estimator": BY_LAPLACE}
+    found = choices(row, 50)
+    # 404 samples to fit and 18 to step: 5 minutes for 922, so 5,422 take 29 and 32,000 take 174
+    assert found == {"--k 5000": "29 min", "--estimator ais": "3 h"}
 
 
 @pytest.mark.parametrize("k", [1100, 1300, 1600])

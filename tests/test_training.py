@@ -1,4 +1,5 @@
 import copy
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +21,11 @@ from iwae_cli.training.recipes.adam import Fast, OriginalCode, Paper
 from iwae_cli.training.recipes.base import Recipe
 from iwae_cli.training.recipes.kfac import Kfac
 from iwae_cli.training.trainer import Trainer
-from iwae_cli.training.validation import validation_bound
+from iwae_cli.training.validation import (
+    OverfittingWatch,
+    best_before_fall,
+    validation_bound,
+)
 
 PIXELS, IMAGES = 7, 50
 SHORT: dict[str, Any] = {"passes": 3, "batch_size": 20, "k_growth": [2]}
@@ -211,3 +216,40 @@ def test_a_state_with_a_parameter_that_is_not_finite_is_never_given_out() -> Non
     one.model.get_parameter("recognition.0.mean.bias").data[0] = math.nan
     with pytest.raises(NonFiniteError, match="a parameter is NaN or infinite"):
         one.state_dict()
+
+
+def rows(valid: Sequence[float], train: Sequence[float] | None = None) -> list[Metrics]:
+    """Return metrics with these bounds; training's rise unless they are given."""
+    train = train or [float(i) for i in range(len(valid))]
+    pairs = enumerate(zip(train, valid, strict=True), start=1)
+    return [Metrics(number, 5, 1e-3, t, v, 1.0, 1.0) for number, (t, v) in pairs]
+
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("metrics", "since"),
+    [
+        (rows([-90, -80, -81, -82, -83, -84, -85]), 2),
+        (rows([-80, NAN, -81, -82, NAN, -83, -84, -85]), 1),  # not measured at every pass
+        (rows([-90, -80, -81, -82, -83, -84]), None),  # for too short a time
+        (rows([-90, -80, -86, -85, -84, -83, -82]), None),  # it rises again
+        (rows([-90, -89, -88, -87, -86, -85, -84]), None),
+        (rows([-80, -81, -82, -83, -84, -85], [-9, -10, -11, -12, -13, -14]), None),  # so does it
+        (rows([NAN] * 9), None),  # no held-out images
+    ],
+)
+def test_a_held_out_bound_that_falls_for_a_while_is_told_once(
+    metrics: list[Metrics], since: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    best = best_before_fall(metrics)
+    assert (best.pass_number if best else None) == since
+    watch = OverfittingWatch(metrics)
+    with caplog.at_level(logging.WARNING, logger="iwae"):
+        watch.look()
+        watch.look()
+    assert len(caplog.messages) == (since is not None)
+    if best:
+        fall = f"{best.valid_bound:.2f} to {metrics[-1].valid_bound:.2f}"
+        assert f"falling since pass {since}, from {fall}" in caplog.text

@@ -32,7 +32,8 @@ from iwae_cli.runs.eval_csv import EvaluationKey
 Array = NDArray[np.float64]
 
 ROWS = 1024  # states of chains that move together: with fewer, calls take longer than what they do
-ADAPTED_ON, ADAPTED_CHAINS = 40, 16  # training images that step sizes are found on
+ADAPTED_ON, ADAPTED_CHAINS = 20, 16  # training images that step sizes are found on
+ADAPTED_AT = 100  # temperatures at most; between them the steps are interpolated
 
 
 class Estimates(NamedTuple):
@@ -96,11 +97,21 @@ def frozen_steps(run: TrainedRun, work: Annealing) -> Tensor:
     name, digest = label_of(work), run.checkpoint.parameters_digest
     known = run.folder.arrays_of(run.folder.ais_steps, parameters=digest)
     if name not in known:
-        seed, own = derived_seed(0, "adaptation"), replace(work, chains=ADAPTED_CHAINS)
+        seed, temperatures = derived_seed(0, "adaptation"), min(work.temperatures, ADAPTED_AT)
+        own = replace(work, chains=ADAPTED_CHAINS, temperatures=temperatures)
         x = inputs_of(run, run.images("train", ADAPTED_ON), 0, seed)
-        known = {name: adapted_steps(run.model, x, own, chance_of(run, seed, 0, len(x))).numpy()}
+        steps = adapted_steps(run.model, x, own, chance_of(run, seed, 0, len(x)))
+        known = {name: interpolated(steps.numpy(), own, work)}
         run.folder.add_arrays_of(run.folder.ais_steps, known, parameters=digest)
     return torch.from_numpy(known[name])
+
+
+def interpolated(steps: Array, found: Annealing, work: Annealing) -> Array:
+    """Return the step sizes for the temperatures of `work` from those `found` at others."""
+    if not len(steps):
+        return steps
+    at, wanted = ([one.b(t) for t in range(1, one.temperatures)] for one in (found, work))
+    return np.interp(wanted, at, steps)
 
 
 def inputs_of(run: TrainedRun, images: Images, first: int, seed: int) -> Tensor:

@@ -22,9 +22,10 @@ from iwae_cli.evaluation.estimators import (
     check_k,
     find_named,
 )
+from iwae_cli.evaluation.laplace import BY_LAPLACE, check_proposal
 from iwae_cli.evaluation.likelihood import Likelihood, log_likelihoods
 from iwae_cli.evaluation.noise import EvaluationNoise
-from iwae_cli.evaluation.sampling import Images
+from iwae_cli.evaluation.sampling import Images, LogWeights, log_weights
 from iwae_cli.evaluation.tail_warning import warn_of_heavy_tails
 from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.runs.eval_csv import L_K, EvaluationKey, agrees
@@ -41,6 +42,7 @@ def evaluate(
     limit: int | None = None,
     seed: int = 0,
     estimator: str = "L_k",
+    proposal: str = "q",
     precision: str = "float32",
     device: str = "auto",
     output: Path | None = None,
@@ -62,6 +64,8 @@ def evaluate(
             `ais,temperatures=100,chains=16,leapfrogs=10`, whose chains take the place of k;
             `bound_kind` says what its expectation is to log p(x): a lower or upper bound, or
             neither.
+        proposal: What L_k draws from: `q`, or `laplace`, each image's own approximation of its
+            posterior, see `evaluation.laplace`: still a lower bound.
         precision: Of the matrix products: `float32`, `bfloat16` or `auto`.
         device: `auto`, `cpu`, `cuda` or `mps`.
         output: Where to make a folder of the run's name for the results, in place of its own.
@@ -72,14 +76,19 @@ def evaluate(
         CheckpointError: The checkpoint is missing, damaged or foreign.
         DataError: The data set is missing, damaged, or not the one trained on.
     """
+    samples = check_proposal(proposal, estimator)
     if estimator.split(",")[0] == ANNEALED:
         work = annealing_of(estimator)
         run = TrainedRun(path, device=device, precision=precision, output=output, data=data)
         return [evaluate_annealed(run, work, split=split, limit=limit, seed=seed)]
     chosen = find_named("estimator", estimator, ESTIMATORS)
+    if samples is not log_weights:
+        chosen = chosen._replace(label=BY_LAPLACE)
     check_k([chosen], k)
     run = TrainedRun(path, device=device, precision=precision, output=output, data=data)
-    return evaluate_run(run, k=k, split=split, limit=limit, seed=seed, estimator=chosen)
+    return evaluate_run(
+        run, k=k, split=split, limit=limit, seed=seed, estimator=chosen, weights=samples
+    )
 
 
 def evaluate_run(
@@ -90,6 +99,7 @@ def evaluate_run(
     limit: int | None,
     seed: int,
     estimator: Estimator = BY_L_K,
+    weights: LogWeights = log_weights,
     per_image: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the rows of `evaluate` for a checkpoint that is already loaded.
@@ -111,8 +121,8 @@ def evaluate_run(
     }
     missing = [n for n in ks if n not in rows]
     if missing:
-        rows |= computed(run, images, {n: keys[n] for n in missing}, estimator)
-    warn_of_heavy_tails(rows[ks[-1]])
+        rows |= computed(run, images, {n: keys[n] for n in missing}, estimator, weights)
+    warn_of_heavy_tails(rows[ks[-1]], sum(run.model.latents))
     return [rows[n] for n in ks]
 
 
@@ -133,7 +143,11 @@ def key_for(
 
 
 def computed(
-    run: TrainedRun, images: Images, keys: Mapping[int, EvaluationKey], estimator: Estimator
+    run: TrainedRun,
+    images: Images,
+    keys: Mapping[int, EvaluationKey],
+    estimator: Estimator,
+    weights: LogWeights,
 ) -> dict[int, dict[str, Any]]:
     """Return new rows of eval.csv for each k, and store them with single images' estimates."""
     seed = next(iter(keys.values())).seed
@@ -144,9 +158,12 @@ def computed(
         noise=EvaluationNoise(seed, run.model.latents),
         dynamic=run.dynamic,
         estimate=estimator.objective.bound,
+        weights=weights,
     )
     about: dict[str, Any] = {"bound_kind": estimator.objective.kind}
-    if estimator.label != BY_L_K.label:  # first-order results on L_k alone
+    if weights is not log_weights:  # the mean of log weights is the ELBO of samples of q alone
+        about["negative_elbo"] = math.nan
+    if estimator.objective != BY_L_K.objective:  # first-order results on L_k alone
         about |= {"se_mc": math.nan, "bias": math.nan, "bias_jackknife": math.nan}
     rows = {e.k: finished_row(run, keys[e.k], e, about) for e in found}
     arrays = {keys[e.k].array_name(): e.log_p for e in found}

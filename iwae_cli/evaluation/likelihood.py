@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from iwae_cli.core.progress import ProgressReport
 from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
 from iwae_cli.evaluation.parallel import side_by_side, workers_for
-from iwae_cli.evaluation.sampling import COPIES, MEMORY_BYTES, Images, log_weights
+from iwae_cli.evaluation.sampling import (
+    COPIES,
+    MEMORY_BYTES,
+    Images,
+    LogWeights,
+    log_weights,
+)
 from iwae_cli.evaluation.tails import TOO_HEAVY, jackknife_bias, pareto_k_hat
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.importance import effective_sample_size, log_mean_exp
@@ -34,7 +40,7 @@ class Likelihood:
         k: Samples an image.
         log_p: L_k = log (1/k) sum_i w_i, or what another estimator makes of the weights,
             nats, [N].
-        elbo: (1/k) sum_i log w_i, nats, [N].
+        elbo: (1/k) sum_i log w_i, nats, [N]; of samples of q it estimates the ELBO.
         ess: Effective sample size, in [1, k], [N].
         k_hat: Pareto shape of the largest weights, see `tails.pareto_k_hat`, [N].
         jackknife: What L_k lacks by the jackknife, nats, see `tails.jackknife_bias`, [N].
@@ -93,6 +99,7 @@ def log_likelihoods(
     noise: EvaluationNoise | None = None,
     dynamic: bool = True,
     estimate: Callable[[torch.Tensor], torch.Tensor] = log_mean_exp,
+    weights: LogWeights = log_weights,
     memory_bytes: int = MEMORY_BYTES,
 ) -> list[Likelihood]:
     """Return estimates of log p(x) for each image, one for each k, from the same samples.
@@ -109,6 +116,7 @@ def log_likelihoods(
         dynamic: Binarise the images once, with grey values as probabilities; else they are
             used as they are.
         estimate: Makes estimates of log p(x), [B], of log weights, float64, [k, B].
+        weights: Draws the samples; those of q unless another proposal is named.
         memory_bytes: Budget for the largest activations.
 
     Example:
@@ -128,7 +136,7 @@ def log_likelihoods(
     def estimates(first: int) -> list[PerImage]:
         x = images[first : first + batch]
         x = noise.binarise(x, first) if dynamic else x
-        log_w = log_weights(model, x, noise, first_image=first, k=ks[-1], rows=rows)
+        log_w = weights(model, x, noise, first_image=first, k=ks[-1], rows=rows)
         parts = [log_w[:k] for k in ks]
         return [torch.stack(per_image(part, estimate)).numpy() for part in parts]
 

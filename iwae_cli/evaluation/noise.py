@@ -12,7 +12,7 @@ from iwae_cli.core.seeding import derived_seed
 
 # Samples of an image whose evaluation noise is drawn together, whatever the batch or chunk.
 BLOCK = 250
-_BINARISATION, _LATENTS, _RESAMPLING = 0, 1, 2
+_BINARISATION, _LATENTS, _RESAMPLING, _MIXTURE = 0, 1, 2, 3
 
 
 def normal_of_bits(bits: Tensor) -> Tensor:
@@ -82,6 +82,32 @@ class EvaluationNoise:
         if self.units is None:
             return tuple(layers)
         return tuple(h[..., kept] for h, kept in zip(layers, self.units, strict=True))
+
+    def mixture(
+        self, first_image: int, images: int, start: int, count: int, freedom: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return what a mixture with a Student t needs beside normal noise, [count, images] each.
+
+        Args:
+            first_image: Index of the first image in its split.
+            images: Their number.
+            start: Index of the first sample.
+            count: Samples an image.
+            freedom: Degrees of freedom of the t.
+
+        Returns:
+            Chi-square numbers and uniform ones in [0, 1).
+        """
+        blocks = range(start // BLOCK, -(-(start + count) // BLOCK))
+        found = np.empty((2, len(blocks) * BLOCK, images))
+        for row, column in np.ndindex(images, len(blocks)):
+            philox = self._philox(first_image + row, _MIXTURE, blocks[column])
+            own, part = np.random.Generator(philox), slice(column * BLOCK, (column + 1) * BLOCK)
+            found[0, part, row] = own.chisquare(freedom, BLOCK)
+            found[1, part, row] = own.random(BLOCK)
+        first = start - blocks.start * BLOCK
+        chi_square, uniform = torch.from_numpy(found[:, first : first + count].astype(np.float32))
+        return chi_square, uniform
 
     def uniform(self, first_image: int, images: int, count: int) -> NDArray[np.float64]:
         """Return numbers in [0, 1) that decide which samples are kept, [images, count]."""

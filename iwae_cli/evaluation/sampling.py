@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +17,22 @@ MEMORY_BYTES = 128 * 2**20
 COPIES = 3
 
 Images = NDArray[np.float32]
+
+
+class LogWeights(Protocol):
+    """Returns log weights of the first k samples of each image, of some proposal."""
+
+    def __call__(
+        self,
+        model: IWAE,
+        x: Images,
+        noise: EvaluationNoise,
+        *,
+        first_image: int,
+        k: int,
+        rows: int,
+    ) -> torch.Tensor:
+        """Return them, float64, on the CPU, [k, B]; the arguments are those of `log_weights`."""
 
 
 def log_weights(
@@ -45,14 +62,34 @@ def importance_samples(
     """
     parameter = next(model.parameters())
     inputs = torch.from_numpy(x).to(parameter)
-    chunk = max(1, rows // len(x))
+    for chunk in noise_chunks(noise, len(x), first_image=first_image, k=k, rows=rows):
+        yield model.importance_sample(inputs, [h.to(parameter) for h in chunk.layers])
+
+
+class NoiseChunk(NamedTuple):
+    """Noise of consecutive samples.
+
+    Attributes:
+        start: Index of the first sample.
+        layers: [c, B, H] a stochastic layer.
+    """
+
+    start: int
+    layers: list[torch.Tensor]
+
+
+def noise_chunks(
+    noise: EvaluationNoise, images: int, *, first_image: int, k: int, rows: int
+) -> Iterator[NoiseChunk]:
+    """Yield the noise of the first k samples of each image in chunks of `rows` over all images."""
+    chunk = max(1, rows // images)
     if chunk > BLOCK:
         chunk -= chunk % BLOCK
     total, at_once = math.ceil(k / BLOCK), math.ceil(chunk / BLOCK)
     for block in range(0, total, at_once):
         blocks = min(at_once, total - block)
-        layers = noise.draw(first_image, len(x), block, blocks)
+        layers = noise.draw(first_image, images, block, blocks)
         needed = min(blocks * BLOCK, k - block * BLOCK)
         for begin in range(0, needed, chunk):
-            part = [h[begin : min(begin + chunk, needed)].to(parameter) for h in layers]
-            yield model.importance_sample(inputs, part)
+            part = [h[begin : min(begin + chunk, needed)] for h in layers]
+            yield NoiseChunk(block * BLOCK + begin, part)

@@ -15,10 +15,12 @@ from iwae_cli.core.seeding import derived_seed
 from iwae_cli.evaluation.ais import Annealing, anneal, anneal_back, in_float64
 from iwae_cli.evaluation.chains import annealing_of, chance_of, frozen_steps, label_of
 from iwae_cli.evaluation.estimators import ANNEALED
+from iwae_cli.evaluation.laplace import BY_LAPLACE, check_proposal, laplace_of
 from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.evaluation.noise_space import NoiseSpace, layers_of, noise_of
 from iwae_cli.evaluation.sampling import log_weights
 from iwae_cli.evaluation.trained_run import TrainedRun
+from iwae_cli.models.likelihoods.dense import DensePixels
 from iwae_cli.objectives.importance import log_mean_exp
 from iwae_cli.runs.eval_csv import L_K
 
@@ -31,17 +33,17 @@ Array = NDArray[np.float64]
 def simulated(run: TrainedRun, count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return images drawn from the model, [N, D], and the noise of their latents, [1, N, H]."""
     model, like = run.model, next(run.model.parameters())
-    if not model.likelihood.binarises:
-        raise ConfigError(
-            f"bounds from both sides draw binary images: the model's likelihood is "
-            f"{model.likelihood.name}, not bernoulli"
-        )
     generator = np.random.default_rng(derived_seed(seed, "simulated images"))
     noise = generator.standard_normal((count, sum(model.latents)), np.float32)
     uniform = generator.random((count, model.data_dim), np.float32)
     with torch.no_grad():
         latents = model.latents_of_prior(layers_of(model, torch.from_numpy(noise).to(like)))
-        x = (torch.from_numpy(uniform).to(like) < model.pixel_means(latents[0])).to(like)
+        layer, h = model.generative_layers[0], latents[0]
+        if isinstance(layer, DensePixels):
+            numbers = torch.Generator(like.device).manual_seed(derived_seed(seed, "pixels"))
+            x = layer.draw(layer.outputs_of(h)[0], numbers)
+        else:
+            x = (torch.from_numpy(uniform).to(like) < layer(h).mean).to(like)
     return x, noise_of(model, x, [h.unsqueeze(0) for h in latents])
 
 
@@ -64,6 +66,7 @@ def sandwich(
     images: int = 100,
     k: int = 5000,
     estimator: str = L_K,
+    proposal: str = "q",
     seed: int = 0,
     device: str = "auto",
     output: Path | None = None,
@@ -76,6 +79,7 @@ def sandwich(
         k: Samples an image of L_k and U_k.
         estimator: `L_k`, or `ais` with parameters: chains from both ends (bidirectional Monte
             Carlo).
+        proposal: What L_k and U_k draw from: `q` or `laplace`.
         seed: Of the images and the samples.
         device: `auto`, `cpu`, `cuda` or `mps`.
         output: Where to look for the run's folder of results, in place of its own.
@@ -86,6 +90,7 @@ def sandwich(
         DataError: The data set is missing, damaged, or not the one trained on.
     """
     name = estimator.split(",")[0]
+    laplace = check_proposal(proposal, estimator) is not log_weights
     if name not in (L_K, ANNEALED) or (name == L_K and estimator != L_K):
         raise ConfigError(f"the sandwich is for {L_K} and {ANNEALED}, not for '{estimator}'")
     if min(images, k) < 1:
@@ -102,26 +107,39 @@ def sandwich(
             if work is not None and steps is not None:
                 below, above = annealed_block(run, block, own, first, work, steps, seed)
             else:
-                below, above = sampled_block(run, block, own, first, k, seed)
+                below, above = sampled_block(run, block, own, first, k, seed, laplace=laplace)
             lower.append(below.numpy())
             upper.append(above.numpy())
             if report.due():
                 done = min(first + BLOCK_IMAGES, images)
                 report.update(done, f"image {done:,}/{images:,}")
-    about = {"estimator": label_of(work) if work else L_K, "k": work.chains if work else k}
+    label = label_of(work) if work else BY_LAPLACE if laplace else L_K
+    about = {"estimator": label, "k": work.chains if work else k}
     row = {"images": f"{images} simulated", **about, "seed": seed}
     return {"run": run.name, **row, **summary(np.hstack(lower), np.hstack(upper))}
 
 
 def sampled_block(
-    run: TrainedRun, x: Tensor, exact: Tensor, first: int, k: int, seed: int
+    run: TrainedRun,
+    x: Tensor,
+    exact: Tensor,
+    first: int,
+    k: int,
+    seed: int,
+    *,
+    laplace: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Return L_k and U_k of images, float64, [B] each, from the same samples of q."""
+    """Return L_k and U_k of images, float64, [B] each, from the same samples."""
     noise = EvaluationNoise(derived_seed(seed, "sandwich"), run.model.latents)
-    pixels = x.float().cpu().numpy()
-    log_w = log_weights(run.model, pixels, noise, first_image=first, k=k, rows=ROWS)
-    own = in_float64(NoiseSpace(run.model, x).log_w(exact))
-    return log_mean_exp(log_w), upper_bound(log_w, own)
+    if laplace:
+        proposal = laplace_of(run.model, x)
+        log_w = proposal.sampled_log_weights(noise, first_image=first, k=k, rows=ROWS)
+        own = proposal.log_weights(exact)
+    else:
+        pixels = x.float().cpu().numpy()
+        log_w = log_weights(run.model, pixels, noise, first_image=first, k=k, rows=ROWS)
+        own = NoiseSpace(run.model, x).log_w(exact)
+    return log_mean_exp(log_w), upper_bound(log_w, in_float64(own))
 
 
 def annealed_block(

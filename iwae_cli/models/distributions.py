@@ -46,6 +46,10 @@ class Gaussian(NamedTuple):
         z = (values - self.mean) * precision
         return Gaussian(z * precision, z.square() - 1)
 
+    def fisher_information(self) -> "Gaussian":
+        """Return that in each mean and log_std, which are independent, [..., H] each."""
+        return Gaussian(torch.exp(-2 * self.log_std), torch.full_like(self.log_std, 2.0))
+
     def log_density_at_noise(self, noise: Tensor) -> Tensor:
         """Return the log density at `transform(noise)`, nats, summed over the last axis."""
         return log_standard_normal(noise) - self.log_std.sum(-1)
@@ -96,6 +100,10 @@ class Bernoulli(NamedTuple):
     def mean(self) -> Tensor:
         """The probability of a one, [..., D]."""
         return torch.sigmoid(self.logits)
+
+    def fisher_information(self) -> "Bernoulli":
+        """Return that in each logit, p (1 - p), [..., D]."""
+        return Bernoulli(self.mean * (1 - self.mean))
 
     def log_density(self, values: Tensor) -> Tensor:
         """Return sum_d x_d l_d - softplus(l_d), nats, [...], of `values` x in {0, 1}, [..., D]."""

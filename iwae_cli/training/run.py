@@ -36,6 +36,7 @@ from iwae_cli.training.resolve import ResolvedRun, prepare
 from iwae_cli.training.resume import checkpoint_of, restore, start_from
 from iwae_cli.training.tracking import tell_pass, tell_results, trackers_of
 from iwae_cli.training.trainer import Trainer
+from iwae_cli.training.validation import OverfittingWatch
 
 log = logging.getLogger("iwae")
 
@@ -136,10 +137,11 @@ def train_locked(trainer: Trainer, run: ResolvedRun) -> None:
     run.folder.write_environment(environment)
     run.folder.write_metrics(trainer.metrics)
     memory = enough_memory(advice(run.settings.k, trainer.batch_size))
+    overfitting = OverfittingWatch(trainer.metrics)
     with memory, trackers_of(run, passes=trainer.pass_index) as told:
         trainer.run(
             save=lambda: checkpoint_of(trainer, run).write(run.folder.checkpoint),
-            on_pass=lambda row: keep_pass(run, told, row),
+            on_pass=lambda row: keep_pass(run, told, row, overfitting),
             checkpoint_seconds=run.settings.checkpoint_seconds,
             validate_passes=run.settings.validate_passes,
             on_forecast=lambda seconds: say_if_long(seconds, run.components.recipe.name),
@@ -149,10 +151,13 @@ def train_locked(trainer: Trainer, run: ResolvedRun) -> None:
     run.folder.write_environment(environment)
 
 
-def keep_pass(run: ResolvedRun, told: Sequence[Tracker], row: Metrics) -> None:
+def keep_pass(
+    run: ResolvedRun, told: Sequence[Tracker], row: Metrics, overfitting: OverfittingWatch
+) -> None:
     """Add a finished pass to metrics.csv, and tell the trackers of it."""
     run.folder.append_metrics(row)
     tell_pass(told, row)
+    overfitting.look()
 
 
 def check_room(trainer: Trainer, run: ResolvedRun) -> None:
