@@ -1,10 +1,12 @@
 """Layers whose derivatives are autograd's beside the ones that are written out."""
 
+import re
+import textwrap
 from typing import Any
 
 import pytest
 import torch
-from conftest import binary_images, tiny_model
+from conftest import ROOT, binary_images, tiny_model
 from estimators import CASES, Case
 from torch import Tensor, nn
 
@@ -88,33 +90,63 @@ def test_a_layer_needs_no_linear_layers_for_a_natural_gradient() -> None:
     assert model.linear_layers() == ([], [])
 
 
-class ConvolutionalRecognition(ConditionalLayer[Gaussian]):
-    """q(h | x) of images of 6 x 4 pixels, as in docs/extending.md."""
-
-    def __init__(self, latents: int) -> None:
-        super().__init__()
-        self.network = nn.Sequential(
-            nn.Unflatten(-1, (1, 6, 4)),
-            nn.Conv2d(1, 2, 3, padding=1),
-            nn.Tanh(),
-            nn.Flatten(-3),
-            nn.Linear(48, 2 * latents),
-        )
-
-    def forward(self, inputs: Tensor) -> Gaussian:
-        return Gaussian(*self.network(inputs).chunk(2, dim=-1))
+PAGE = (ROOT / "docs" / "extending.md").read_text()
+IMPORTS = """
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+import torch
+from torch import Tensor, nn
+from iwae_cli.models.conditional import ConditionalLayer
+from iwae_cli.models.distributions import Bernoulli, Gaussian
+from iwae_cli.models.likelihoods.base import Likelihood
+from iwae_cli.models.likelihoods.dense import DensePixels
+"""
 
 
-def test_a_convolutional_layer_trains_with_dense_ones() -> None:
-    """Against autograd of the whole bound."""
-    model = IWAE(24, Arch(latents=[3], hidden=[[5]])).double()
-    model.recognition = nn.ModuleList([ConvolutionalRecognition(3).double()])
+def of_the_page(*first_lines: str) -> tuple[dict[str, Any], int]:
+    """Return the names that code of docs/extending.md defines, and how many lines it has."""
+    blocks = re.findall(r"(?:^    .*\n|^\n)+", PAGE, re.MULTILINE)
+    names: dict[str, Any] = {"__name__": __name__}
+    code = [textwrap.dedent(b) for b in blocks if b.strip("\n").lstrip().startswith(first_lines)]
+    assert len(code) == len(first_lines)
+    exec(IMPORTS + "".join(code), names)
+    return names, sum(len(block.strip().splitlines()) for block in code)
+
+
+def check_against_autograd(model: IWAE, x: Tensor) -> None:
+    """Check the gradients of a bound, those of the whole of it by autograd beside them."""
     for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
-    x, noise = binary_images(4, 24), model.draw_noise(6, 4, torch.Generator().manual_seed(2))
+        nn.init.normal_(parameter, std=0.05, generator=torch.Generator().manual_seed(1))
+    noise = model.draw_noise(3, len(x), torch.Generator().manual_seed(2))
     objective = objectives.find("iwae")()
     bound = objective.bound(model.importance_sample(x, noise).log_w)
     expected = torch.autograd.grad(-bound.mean(), list(model.parameters()))
     found = model.gradients(x, noise, objective)
     for ours, theirs in zip(found.parameters, expected, strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_the_convolutional_pair_of_the_documentation_trains_and_is_short() -> None:
+    names, lines = of_the_page("class ConvolutionalRecognition", "class ConvolutionalPixels")
+    assert lines < 40
+    model = IWAE(784, Arch(latents=[3], hidden=[[]]))
+    model.recognition = nn.ModuleList([names["ConvolutionalRecognition"](3)])
+    model.generative = nn.ModuleList([names["ConvolutionalPixels"](3)])
+    check_against_autograd(model.double(), binary_images(2, 784))
+
+
+def test_the_likelihood_of_the_documentation_is_a_density_with_its_derivative() -> None:
+    names, _ = of_the_page("class Laplace(NamedTuple)")
+    model = IWAE(6, ARCHS[1], names["LaplacePixels"](scale=0.3)).double()
+    check_against_autograd(model, binary_images(4, 6) - 0.3)
+    layer = model.generative[0]
+    p = layer.distribution(torch.zeros(20_001, 1).double())  # type: ignore[operator]
+    x = torch.linspace(-9, 9, 20_001).double().unsqueeze(-1)
+    assert float(torch.trapezoid(p.log_density(x).exp(), x[:, 0])) == pytest.approx(1, abs=1e-5)
+    drawn = layer.draw(  # type: ignore[operator]
+        torch.zeros(50_000, 1).double(), torch.Generator().manual_seed(0)
+    )
+    assert float(drawn.abs().mean()) == pytest.approx(0.3, abs=0.01)  # 7 standard errors
+    assert len(model.fisher_samples(binary_images(4, 6), torch.Generator().manual_seed(0))) > 0
