@@ -1,5 +1,6 @@
 """Arrays for pictures against the truth: densities, ancestral samples, weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from iwae_cli.data.dataset import Dataset
 from iwae_cli.evaluation import visualisation as drawn
 from iwae_cli.evaluation.visualisation import GRID, pictures, posterior_densities, prior_samples
 from iwae_cli.models.iwae import IWAE
+from iwae_cli.models.likelihoods.gaussian import GaussianPixels
 from iwae_cli.reports.figures.images import image_grid
 from iwae_cli.reports.figures.style import save_png
 
@@ -34,6 +36,19 @@ def dataset(shape: tuple[int, int] | None, *, pixels: int = 6, test: int = 30) -
         test=grey[30 : 30 + test],
         image_shape=shape,
     )
+
+
+def test_pictures_of_real_values_run_from_the_lowest_to_the_highest() -> None:
+    noise = dataset((2, 3))
+    real = replace(noise, train=noise.train * 40 - 20, test=noise.test * 40 - 20)
+    model = tiny_model(TWO, pixels=6, likelihood=GaussianPixels())
+    found = pictures(model, real, seed=0)
+    scaled = (real.test[:20] - real.train.min()) / (real.train.max() - real.train.min())
+    np.testing.assert_allclose(found["originals"].reshape(-1, 6), scaled.clip(0, 1), atol=1e-6)
+    for name in ("samples", "reconstructions", "posterior_x"):
+        assert 0 <= found[name].min() <= found[name].max() <= 1
+    head = model.generative[0].get_parameter("mean.weight").T
+    np.testing.assert_allclose(found["last_layer_weights"].reshape(-1, 6), head.detach().float())
 
 
 def log_joint(model: IWAE, x: Tensor, h: Tensor) -> Tensor:

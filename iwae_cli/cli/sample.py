@@ -29,8 +29,9 @@ def sample(
 ) -> None:
     r"""Draw images from the model's prior as a PNG grid.
 
-    The latents are drawn through all stochastic layers; shown are the Bernoulli
-    means of the pixels, black at 0 and white at 1.
+    The latents are drawn through all stochastic layers; shown are the means of the
+    pixels given them, black at 0 and white at 1, or at the lowest and the highest of
+    them where the likelihood is gaussian.
 
     \b
     Examples:

@@ -38,6 +38,8 @@ def pictures(model: IWAE, dataset: Dataset, *, seed: int) -> dict[str, NDArray[n
     - `first_layer_weights` [units, H, W]: of the units that read the image.
     - `last_layer_weights` [units, H, W]: of the units that the pixels' means or logits read.
 
+    Real values are grey ones there: 0 at the lowest training value, 1 at the highest.
+
     And where the model has a single layer of two latents, see `posterior_densities`:
 
     - `posterior_x` [6, H, W]: the first training images, binarised.
@@ -65,8 +67,18 @@ def pictures(model: IWAE, dataset: Dataset, *, seed: int) -> dict[str, NDArray[n
         x = binary(model, dataset, dataset.train[:POSTERIORS], seed)
         flat["posterior_x"] = x.float().cpu().numpy()
         densities = posterior_pictures(model, x)
+    if model.likelihood.real:
+        shown = {*flat} - {"first_layer_weights", "last_layer_weights"}
+        flat |= {name: grey(flat[name], dataset.train) for name in shown}
     shape = dataset.image_shape
     return {name: images.reshape(-1, *shape) for name, images in flat.items()} | densities
+
+
+def grey(images: Array, like: Array) -> Array:
+    """Return real values as grey ones: 0 at the lowest value of `like`, 1 at the highest."""
+    low, high = like.min(), like.max()
+    found: Array = np.clip((images - low) / max(high - low, 1e-30), 0, 1)
+    return found
 
 
 def binary(model: IWAE, dataset: Dataset, images: Array, seed: int) -> Tensor:
@@ -198,6 +210,8 @@ def sample(
 ) -> NDArray[np.float32]:
     """Return means of p(x | h) at draws from the prior of a trained model, [count, H, W].
 
+    Those of real values are grey ones: 0 at the lowest of these images, 1 at the highest.
+
     Needs the checkpoint alone, not the data set.
 
     Args:
@@ -220,4 +234,5 @@ def sample(
         )
     height, width = stored.data.image_shape
     model = stored.network().to(device_of(device))
-    return prior_samples(model, count, seed=seed).reshape(count, height, width)
+    found = prior_samples(model, count, seed=seed).reshape(count, height, width)
+    return grey(found, found) if model.likelihood.real else found

@@ -141,7 +141,7 @@ def of_models_together(
             yield Drawing(
                 slug("samples", f"k{k}", name),
                 "Samples",
-                f"Samples, as Bernoulli means, k={k}: {where}",
+                f"Samples, as means of p(x | h), k={k}: {where}",
                 partial(images.samples_side_by_side, samples),
             )
 

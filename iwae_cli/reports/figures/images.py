@@ -51,7 +51,7 @@ def draw_signed(panel: Axes, images: Images, title: str) -> AxesImage:
 
 
 def samples_side_by_side(samples: Mapping[str, Images], style: Style = PAGE) -> Figure:
-    """Return samples as Bernoulli means, a panel for each model.
+    """Return samples as means of p(x | h), a panel for each model.
 
     Args:
         samples: [n, H, W] in [0, 1] by the model's name.
@@ -72,7 +72,7 @@ def samples_side_by_side(samples: Mapping[str, Images], style: Style = PAGE) -> 
 
 
 def reconstructions(pictures: Arrays, style: Style = PAGE) -> Figure:
-    """Return images above the Bernoulli means that the model makes of them."""
+    """Return images above the means of p(x | h) that the model makes of them."""
     originals, made = pictures["originals"], pictures["reconstructions"]
     starts = range(0, len(originals), COLUMNS)
     height, width = originals.shape[1:]
