@@ -6,14 +6,47 @@
 import multiprocessing
 import os
 import random
-import time
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from crash_runs import everything, outcome
+from crash_runs import asked, limited, outcome, report, train
 
-MOST_SECONDS = 600.0
+from iwae_cli.cli.launch import Plan
+
 KILLS = int(os.environ.get("IWAE_CRASH_KILLS", "200"))
+MOST_SECONDS = 1800.0
+
+
+@dataclass
+class Harness:
+    """Works in processes of its own, which can be killed, on one sweep in one folder."""
+
+    server: multiprocessing.context.ForkServerContext
+    todo: Plan
+
+    def process(self, work: Callable[[Plan], None], seconds: float, used: Any = None) -> int:  # noqa: ANN401  (a connection)
+        """Do the work within that processor time; return the exit code."""
+        process = self.server.Process(target=limited, args=(work, self.todo, seconds, used))
+        process.start()
+        process.join(MOST_SECONDS)
+        assert process.exitcode in (0, -signal.SIGPROF)
+        return process.exitcode
+
+    def finished(self, work: Callable[[Plan], None]) -> float:
+        """Do the work to its end; return the seconds of processor time that it took."""
+        there, here = self.server.Pipe(duplex=False)
+        assert self.process(work, 0.0, here) == 0
+        return float(there.recv())
+
+    def killed(self, work: Callable[[Plan], None], seconds: float) -> bool:
+        """Kill the work after some processor time; return whether it was not done yet."""
+        return self.process(work, max(seconds, 0.001)) != 0
 
 
 @pytest.fixture(scope="module")
@@ -24,63 +57,43 @@ def server() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-def finished(
-    server: multiprocessing.context.ForkServerContext, outputs: Path, *, report: bool = False
-) -> float:
-    """Do all the work in a process of its own; return the seconds it took."""
-    start = time.monotonic()
-    process = server.Process(target=everything, args=(outputs, report))
-    process.start()
-    process.join(MOST_SECONDS)
-    assert process.exitcode == 0
-    return time.monotonic() - start
-
-
-def killed(
-    server: multiprocessing.context.ForkServerContext,
-    outputs: Path,
-    *,
-    seconds: float,
-    report: bool,
-) -> bool:
-    """Kill a process that works on `outputs` after some time; return whether it still ran."""
-    process = server.Process(target=everything, args=(outputs, report))
-    process.start()
-    process.join(seconds)
-    process.kill()
-    process.join()
-    assert process.exitcode in (0, -9)
-    return process.exitcode != 0
-
-
 def killed_over_and_over(
-    server: multiprocessing.context.ForkServerContext, folder: Path, *, kills: int, report: bool
+    server: multiprocessing.context.ForkServerContext, folder: Path, *, kills: int, drawn: bool
 ) -> None:
     """Check that after so many kills, spread over all the work, the outcome is the same."""
-    whole = finished(server, folder / "whole", report=report)
+    whole = Harness(server, asked(folder / "whole"))
+    seconds, report_seconds = whole.finished(train), 0.0
+    if drawn:
+        report_seconds = whole.finished(report)
     expected, chance = outcome(folder / "whole"), random.Random(kills)
-    made = rounds = 0
+    made = 0
     while made < kills:
-        outputs = folder / f"killed{rounds}"
-        outputs.mkdir()
-        # several kills on the way, until the work is done in spite of them
-        while made < kills and killed(
-            server, outputs, seconds=chance.uniform(0, 0.6 * whole), report=report
-        ):
+        outputs = Path(tempfile.mkdtemp(dir=folder))
+        work = Harness(server, asked(outputs))
+        # many kills on the way, until the work is done
+        while made < kills and work.killed(train, 0.5 * seconds * chance.random() ** 2):
             made += 1
-        finished(server, outputs)
-        assert outcome(outputs) == expected
-        rounds += 1
+        work.finished(train)
+        if drawn:
+            made += work.killed(report, report_seconds * chance.random())
+            work.finished(report)
+        found = outcome(outputs)
+        assert found.keys() == expected.keys()
+        assert [name for name in found if found[name] != expected[name]] == []
+        shutil.rmtree(outputs)
+        print(
+            f"{made} of {kills} kills; {seconds:.1f} s, report {report_seconds:.1f} s", flush=True
+        )
 
 
 def test_work_that_is_killed_a_few_times_ends_bit_for_bit_the_same(
     server: multiprocessing.context.ForkServerContext, tmp_path: Path
 ) -> None:
-    killed_over_and_over(server, tmp_path, kills=3, report=False)
+    killed_over_and_over(server, tmp_path, kills=4, drawn=False)
 
 
 @pytest.mark.slow
 def test_work_that_is_killed_very_often_ends_bit_for_bit_the_same(
     server: multiprocessing.context.ForkServerContext, tmp_path: Path
 ) -> None:
-    killed_over_and_over(server, tmp_path, kills=KILLS, report=True)
+    killed_over_and_over(server, tmp_path, kills=KILLS, drawn=True)

@@ -8,6 +8,7 @@ from conftest import ARCHS, tiny_model
 from linear_gaussian import LinearGaussian
 
 from iwae_cli import objectives
+from iwae_cli.core.config import Arch
 from iwae_cli.evaluation import likelihood
 from iwae_cli.evaluation.likelihood import Likelihood, log_likelihoods
 from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
@@ -104,6 +105,21 @@ def test_batch_and_chunk_sizes_change_the_result_by_rounding_alone(arch: str) ->
         for one, other in zip(large, small, strict=True):
             np.testing.assert_allclose(one.log_p, other.log_p, rtol=1e-12)
             np.testing.assert_allclose(one.ess, other.ess, rtol=1e-9)
+
+
+def test_in_bfloat16_few_rows_at_once_give_what_many_do() -> None:
+    """All of them are multiplied in bfloat16, which is far from float32 here."""
+    wide = Arch(latents=[6], hidden=[[64, 64]])
+    model = tiny_model(wide, pixels=30).float()
+    images, ks = grey_images(80, 30), [1, 8]
+    exact = log_likelihoods(model, images, ks=ks)
+    model.multiply_in(torch.bfloat16)
+    many = log_likelihoods(model, images, ks=ks)
+    for memory_bytes in (1, 20_000):
+        few = log_likelihoods(model, images, ks=ks, memory_bytes=memory_bytes)
+        for one, other, true in zip(many, few, exact, strict=True):
+            rounding = np.abs(one.log_p - true.log_p)
+            assert np.abs(one.log_p - other.log_p).max() < 0.01 * rounding.max()
 
 
 @pytest.mark.parametrize("products", [None, torch.bfloat16], ids=["float32", "bfloat16"])

@@ -82,6 +82,12 @@ TRAIN = {
     "k=null": ["k must be a whole number"],
     "seed=-1": ["seed must be in [0, 2^63)"],
     "seed=1.5": ["seed must be a whole number"],
+    "arch=1": ["unknown arch '1': known: one_layer"],
+    "objective=nan": ["unknown objective 'nan'"],
+    "optimizer=null": ["unknown optimizer 'null'"],
+    "log=[1,none]": ["unknown log '1': known: mlflow"],
+    "-m dataset=digits,inf": ["unknown dataset 'inf'"],
+    "hydra.mode=nan": ["write -m"],
     "precision=fp16": ["did you mean 'bfloat16'?"],
     "device=gpu": ["auto, cpu, cuda, mps"],
     "threads=0": ["threads must be at least 1"],
@@ -379,6 +385,11 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "mine"
 
 
+# Nine to the eighth texts in a few hundred bytes
+BOMB = "every: &a [" + 9 * "x, " + "]\n"
+BOMB += "".join(f"{name}: &{name} [" + 9 * f"*{chr(ord(name) - 1)}, " + "]\n" for name in "bcdefgh")
+
+
 def test_own_yaml_of_a_name_that_exists_here_too_counts(mine: Path) -> None:
     (mine / "arch" / "one_layer.yaml").write_text("name: one_layer\nlatents: [7]\nhidden: [[9]]\n")
     assert "latents:\n  - 7\n" in typed(f"train --config-dir {mine} --cfg job").stdout
@@ -394,6 +405,16 @@ def test_own_yaml_of_a_name_that_exists_here_too_counts(mine: Path) -> None:
         ("experiment/bad.yaml", "a: b: c\n", "experiment=bad", ["bad.yaml", "line 1"]),
         ("profile/bad.yaml", "every: [\n", "profile=bad", ["bad.yaml", "line 2"]),
         ("config.yaml", "k: 3\n", "k=5", ["experiment/NAME.yaml", "experiment=NAME"]),
+        ("experiment/bad.yaml", "defaults: 3\n", "experiment=bad", ["must be a list"]),
+        ("experiment/bad.yaml", "defaults: [1]\n", "experiment=bad", ["type in defaults"]),
+        ("experiment/bad.yaml", "# @package a b\n", "experiment=bad", ["@package a b"]),
+        ("experiment/bad.yaml", "# @package _global_\nlauncher: 5\n", "experiment=bad", ["joblib"]),
+        ("experiment/bad.yaml", "5\n", "experiment=bad", ["bad.yaml: Invalid loaded object"]),
+        ("experiment/bad.yaml", "defaults: [bad]\n", "experiment=bad", ["name the file itself"]),
+        ("experiment/bad.yaml", "a: &a [*a]\n", "experiment=bad", ["bad.yaml", "too deeply"]),
+        ("experiment/bad.yaml", BOMB, "experiment=bad", ["bad.yaml is too large", "alias"]),
+        ("profile/bad.yaml", BOMB, "profile=bad", ["bad.yaml is too large"]),
+        ("profile/bad.yaml", "every: 3\nsweeps: 4\n", "profile=bad", ["a list of texts"]),
         ("arch/small.yaml", "latents: [3]\n", "arch=smal", ["did you mean 'small'?"]),
         ("arch/small.yaml", "latents: [3]\n", "arch=small arch.nam=1", ["its keys are"]),
     ],
@@ -404,6 +425,20 @@ def test_a_fault_in_own_yaml_is_one_line(
     (mine / file).parent.mkdir(exist_ok=True)
     (mine / file).write_text(text)
     assert_named(typed(f"train --config-dir {mine} {line}"), parts, code=2)
+
+
+def test_own_yaml_that_is_no_utf_8_is_named(mine: Path) -> None:
+    (mine / "experiment" / "bad.yaml").write_bytes(b"k: 3 # \xfc\n")
+    line = f"train --config-dir {mine} experiment=bad"
+    assert_named(typed(line), ["bad.yaml", "utf-8"], code=2)
+
+
+@pytest.mark.parametrize("name", ["nan", "1", "1e3", "true", "2024_11_03", ".5", "null"])
+def test_a_name_that_looks_like_a_number_is_a_name(mine: Path, name: str) -> None:
+    parts = [f"unknown experiment '{name}'", "table1"]
+    assert_named(typed(f"train experiment={name}"), parts, code=2)
+    (mine / "experiment" / f"{name}.yaml").write_text("# @package _global_\nk: 17\n")
+    assert "k: 17\n" in typed(f"train --config-dir {mine} experiment={name} --cfg job").stdout
 
 
 PATHS = [

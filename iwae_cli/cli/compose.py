@@ -25,7 +25,8 @@ from yaml import YAMLError
 
 from iwae_cli.cli import experiments, explain
 from iwae_cli.cli.overrides import checked
-from iwae_cli.cli.points import Composer
+from iwae_cli.cli.own_yaml import check_folder, stumbling
+from iwae_cli.cli.points import Composer, name_of
 from iwae_cli.core.config import unknown
 from iwae_cli.core.errors import ConfigError
 
@@ -61,7 +62,7 @@ def each_point(
     ):
         given = OverridesParser.create().parse_overrides(list(overrides))
         first = [next(iter(words_of(override))) for override in given]
-        values = hydra.compose("config", first, return_hydra_config=True)
+        values = composed(first, return_hydra_config=True)
         if not (multirun or values.hydra.mode == RunMode.MULTIRUN):
             if several := [one.input_line for one in given if one.is_sweep_override()]:
                 raise ConfigError(
@@ -84,19 +85,27 @@ def each_point(
 def composer() -> Composer:
     """Return what composes points, with Hydra initialised."""
     return Composer(
-        compose=lambda words: hydra.compose("config", list(words)),
+        compose=composed,
         parse=OverridesParser.create().parse_override,
         options_of=GlobalHydra.instance().config_loader().get_group_options,
     )
+
+
+def composed(words: Sequence[str], **options: bool) -> DictConfig:
+    """Return the configuration that overrides ask for."""
+    with stumbling(HydraException):
+        return hydra.compose("config", list(words), **options)
 
 
 def as_hydra_reads(
     overrides: Sequence[str], *, multirun: bool = False, config_dir: str | None = None
 ) -> list[str]:
     """Return overrides as Hydra should read them; see `overrides` and `experiments`."""
+    own = [Path(config_dir)] if config_dir else []
+    for folder in own:
+        check_folder(folder.absolute(), groups())
     words = checked(overrides, groups=groups(), multirun=multirun)
-    folders = [*([Path(config_dir)] if config_dir else []), conf_folder()]
-    return experiments.expanded(words, config_dir=config_dir, folders=folders)
+    return experiments.expanded(words, config_dir=config_dir, folders=[*own, conf_folder()])
 
 
 def words_of(override: Override) -> list[str]:
@@ -109,12 +118,6 @@ def words_of(override: Override) -> list[str]:
     if not words:
         raise ConfigError(f"'{override.input_line}' has no values")
     return words
-
-
-def name_of(words: Sequence[str]) -> str:
-    """Return overrides as the name of a run, without those that say nothing of the run itself."""
-    about = ("hydra", "launcher")
-    return " ".join(word for word in words if not word.lstrip("+~").startswith(about))
 
 
 class OwnFolder(SearchPathPlugin):
@@ -130,19 +133,9 @@ class OwnFolder(SearchPathPlugin):
 
 @contextmanager
 def searching(config_dir: str | None) -> Iterator[None]:
-    """Let Hydra search a folder of the user's within the block.
-
-    Raises:
-        ConfigError: It holds a config.yaml, which would be read in place of ours.
-    """
-    folder = Path(config_dir).absolute() if config_dir else None
-    if folder and (folder / "config.yaml").exists():
-        raise ConfigError(
-            f"{folder / 'config.yaml'}: a whole config of your own is an experiment; put it at "
-            f"{folder / 'experiment' / 'NAME.yaml'} and add experiment=NAME"
-        )
+    """Let Hydra search a folder of the user's within the block."""
     Plugins.instance().register(OwnFolder)
-    OwnFolder.folder = str(folder) if folder else None
+    OwnFolder.folder = str(Path(config_dir).absolute()) if config_dir else None
     try:
         yield
     finally:
@@ -190,6 +183,7 @@ def show(
             errors_of_hydra(overrides, config_dir),
             searching(config_dir),
             env_override({"HYDRA_FULL_ERROR": "1"}),
+            stumbling(HydraException),
         ):
             main()  # and let the original exceptions through
     finally:
@@ -220,9 +214,10 @@ def _explain(error: Exception, overrides: Sequence[str], config_dir: str | None 
         return explain.of_yaml(error)
     if isinstance(error, OverrideParseException):
         return explain.unreadable(str(error.override))
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        return unknown(group, name, error.options)
+        files = (conf_folder() / group).glob("*.yaml")  # of a list of names Hydra tells no options
+        return unknown(group, name, error.options or sorted(file.stem for file in files))
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: add {error.full_key}=..."
     text = str(error) or str(error.__cause__)
@@ -244,7 +239,7 @@ def _known(overrides: Sequence[str], config_dir: str | None) -> explain.Known:
     here = hydra.initialize_config_dir(str(conf_folder()), version_base=VERSION_BASE)
     with searching(config_dir), here:
         try:
-            values = hydra.compose("config", chosen)
-        except (HydraException, OmegaConfBaseException):  # what was chosen has a fault too
-            values = hydra.compose("config")
+            values = composed(chosen)
+        except (HydraException, OmegaConfBaseException, ConfigError):  # what was chosen has a fault
+            values = composed([])
     return explain.Known(cast(dict[str, Any], values), folders)

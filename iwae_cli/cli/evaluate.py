@@ -16,7 +16,7 @@ from iwae_cli.cli.options import (
     split,
     trained_runs,
 )
-from iwae_cli.cli.output import Row, print_json, print_results, print_table
+from iwae_cli.cli.output import Row, line_width, print_json, print_results, print_table
 from iwae_cli.core.errors import UsageError
 
 EVALUATED = {"split": "split", "images": "images", "estimator": "estimator", "k": "k"}
@@ -27,6 +27,11 @@ BOUNDED = {"images": "images", "estimator": "estimator", "k": "k", "lower": "log
 BOUNDED |= {"upper": "log p <=", "gap": "gap", "se_gap": "se (gap)"}
 SIMULATED = "Mean log p(x) of images drawn from the model itself, nats per image"
 SIMULATED_IMAGES = 100
+# Below a table that has both
+ERRORS = (
+    "se (images): what other images would change; se (MC): what other samples of the latents "
+    "would, to first order. Neither covers the binarisation of grey images: compare --seed."
+)
 # What a narrow terminal does without, in this order
 SPARE = (
     "images_per_second",
@@ -79,7 +84,10 @@ def evaluate(
 
     Rows that eval.csv of the run already has are not computed again. The column
     'bound' says what the estimate of log p(x) is in expectation: a lower or an
-    upper bound, or neither. A checkpoint outside a run folder, as `iwae export`
+    upper bound, or neither. 'se (images)' is the standard error over images; 'se (MC)'
+    that of the samples of the latents alone, to first order: too small for heavy-tailed
+    weights, and without the binarisation of the images, which another --seed changes.
+    A checkpoint outside a run folder, as `iwae export`
     makes it, leaves no file unless --output says where.
 
     \b
@@ -133,6 +141,8 @@ def evaluate(
             print_table(new, EVALUATED, title=titled(new[0]), spare=SPARE)
     if as_json:
         print_json(rows)
+    else:
+        click.echo(click.wrap_text(ERRORS, min(line_width(), 100)))
 
 
 def are_own(paths: tuple[Path, ...], data: Path) -> bool:

@@ -2,14 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from iwae_cli.cli import explain
-from iwae_cli.core.errors import ConfigError
+from iwae_cli.cli.own_yaml import read
 
 KEY = "experiment"
 # Groups whose nodes differ in keys: the one of the same name has to be chosen before its keys are
@@ -34,7 +28,8 @@ def expanded(
         ConfigError: The file is no YAML.
     """
     named = [word for word in overrides if word.startswith(f"{KEY}=")]
-    file = Path(config_dir or "", KEY, f"{named[-1].partition('=')[2]}.yaml") if named else None
+    name = named[-1].partition("=")[2].strip("'") if named else ""
+    file = Path(config_dir or "", KEY, f"{name}.yaml") if named else None
     if not (config_dir and file and file.exists()):
         return list(overrides)
     content = read(file)
@@ -43,21 +38,10 @@ def expanded(
     added = []
     for group in CHOSEN:
         node = content.get(group)
-        name = node.get("name") if isinstance(node, Mapping) else None
-        known = any((folder / group / f"{name}.yaml").exists() for folder in folders)
+        chosen = node.get("name") if isinstance(node, Mapping) else None
+        known = any((folder / group / f"{chosen}.yaml").exists() for folder in folders)
         if known and group not in typed and not has_defaults:
-            added.append(f"{group}={name}")
+            added.append(f"{group}={chosen}")
     global_ = any(line.startswith("# @package") for line in file.read_text().splitlines())
-    top = [] if global_ else [f"+{KEY}@_global_={file.stem}"]
+    top = [] if global_ else [f"+{KEY}@_global_='{name}'"]
     return [*added, *top, *(word for word in overrides if global_ or word not in named)]
-
-
-def read(file: Path) -> Mapping[str, Any]:
-    """Return the content of a YAML file, nothing where it is no mapping."""
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    except YAMLError as error:
-        raise ConfigError(explain.of_yaml(error)) from None
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{file}: {' '.join(str(error).split())}") from None
-    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}

@@ -57,7 +57,7 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: str | None = N
     def check(name: str, composed: DictConfig) -> None:
         try:
             values = dict(compose.plain(composed))
-            nodes.append(values.pop("launcher"))
+            nodes.append(node_of(values.pop("launcher")))
             config = parse(values)
             validate(config)
         except IwaeError as error:
@@ -77,6 +77,17 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: str | None = N
         raise ConfigError("launcher cannot be swept over: all runs of a sweep have the same one")
     launchers.find(nodes[0])
     return Plan(points, sweep, nodes[0])
+
+
+def node_of(value: object) -> dict[str, Any]:
+    """Return a launcher's node.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if not isinstance(value, dict):
+        raise ConfigError(f"launcher takes a name, got {value}: {', '.join(launchers.LAUNCHERS)}")
+    return value
 
 
 def refuse_hydras_launchers(overrides: Sequence[str]) -> None:

@@ -10,6 +10,11 @@ from iwae_cli.core.errors import UsageError
 PATHS = ("outputs", "dataset.train", "dataset.test", "dataset.valid")
 TEXTS = (*PATHS, "dataset.label", "arch.name")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# What Hydra does not read as a text
+NO_TEXT = re.compile(
+    r"[+-]?([\d_]+\.?[\d_]*(e[+-]?\d+)?|\.\d[\d_]*(e[+-]?\d+)?|inf|nan)|true|false|null",
+    re.IGNORECASE,
+)
 # Of Hydra's own keys only these may be set; the others belong to this tool
 OF_HYDRA = ("hydra.mode", "hydra.sweeper.params", "hydra/launcher", "hydra.launcher")
 KEY = re.compile(r"[+]*[A-Za-z_][\w./@-]*")
@@ -41,7 +46,24 @@ def checked(
                 f"{key} takes a name, got {value}; its keys are set as {key}.KEY=VALUE, and "
                 "'iwae train --cfg job' shows them"
             )
-    return [as_text(word, multirun=multirun) for word in words]
+    return [
+        as_name(word) if is_group(word, groups) else as_text(word, multirun=multirun)
+        for word in words
+    ]
+
+
+def is_group(word: str, groups: Collection[str]) -> bool:
+    """Whether an override chooses from a config group, or from one for a node of its own."""
+    return word.partition("=")[0].lstrip("+").partition("@")[0] in groups
+
+
+def as_name(word: str) -> str:
+    """Return a choice from a group in which names that look like numbers are quoted."""
+    key, _, value = word.partition("=")
+    brackets = value.startswith("[") and value.endswith("]")
+    names = value[1:-1] if brackets else value
+    quoted = ",".join(in_hydra(n) if NO_TEXT.fullmatch(n) else n for n in names.split(","))
+    return f"{key}=[{quoted}]" if brackets else f"{key}={quoted}"
 
 
 def refuse_spaces(words: Sequence[str], place: int) -> None:
@@ -65,6 +87,8 @@ def refuse_keys(key: str, value: str) -> None:
     if key.startswith("~"):
         raise UsageError(f"'{key}' is refused: no key can be taken away; null switches some off")
     name = key.lstrip("+")
+    if name == "hydra.mode" and value not in ("RUN", "MULTIRUN"):
+        raise UsageError(f"'{key}={value}': leave it out, and write -m for a sweep")
     own = name.startswith(("hydra.", "hydra/")) or name == "hydra"
     if own and not name.startswith(OF_HYDRA):
         better = "--config-dir=FOLDER" if name == "hydra.searchpath" else "outputs=FOLDER"

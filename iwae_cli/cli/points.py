@@ -64,3 +64,9 @@ class Composer:
             of_group = isinstance(value, str | list) and bool(self.options_of(key))
             self.parsed[word] = override, of_group or key.startswith("hydra.")
         return self.parsed[word]
+
+
+def name_of(words: Sequence[str]) -> str:
+    """Return overrides as the name of a run, without those that say nothing of the run itself."""
+    about = ("hydra", "launcher")
+    return " ".join(word for word in words if not word.lstrip("+~").startswith(about))

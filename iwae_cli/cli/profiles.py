@@ -5,12 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from iwae_cli.cli import explain
 from iwae_cli.cli.compose import conf_folder
+from iwae_cli.cli.own_yaml import read as read_yaml
 from iwae_cli.core.config import unknown
 from iwae_cli.core.errors import ConfigError
 
@@ -51,15 +47,18 @@ def read(name: str, *, config_dir: str | None) -> dict[str, Any]:
     files = {file.stem: file for folder in reversed(folders) for file in folder.glob("*.yaml")}
     if name not in files:
         raise ConfigError(unknown(KEY, name, files))
-    try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(files[name]), resolve=True)
-    except YAMLError as error:
-        raise ConfigError(explain.of_yaml(error)) from None
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{files[name]}: {str(error).splitlines()[0]}") from None
-    if not (isinstance(content, dict) and content.keys() == set(NODES)):
-        raise ConfigError(f"{files[name]}: needs the keys every and sweeps, and no other")
+    content = read_yaml(files[name], resolve=True)
+    whole = content.keys() == set(NODES) and isinstance(content["every"], str)
+    if not whole or not is_list_of_texts(content["sweeps"]):
+        raise ConfigError(
+            f"{files[name]}: needs two keys alone: every, a text, and sweeps, a list of texts"
+        )
     return dict(content)
+
+
+def is_list_of_texts(value: object) -> bool:
+    """Whether a value is a list of texts."""
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def key_of(override: str) -> str:

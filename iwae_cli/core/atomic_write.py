@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import io
 import json
 import logging
@@ -57,11 +58,12 @@ def temporary_prefix(path: Path) -> str:
     return f".{path.name}."
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what a killed process left of a write of `path`; nobody may be writing it."""
-    for temporary in path.parent.glob(f"{temporary_prefix(path)}????????"):
-        with contextlib.suppress(OSError):  # of no use, but no harm either
-            temporary.unlink()
+def remove_leftovers(*paths: Path) -> None:
+    """Remove what a killed process left of writes of `paths`; nobody may be writing them."""
+    for path in paths:
+        for temporary in path.parent.glob(f"{glob.escape(temporary_prefix(path))}????????"):
+            with contextlib.suppress(OSError):  # of no use, but no harm either
+                temporary.unlink()
 
 
 def flush(descriptor: int, path: Path) -> None:

@@ -24,9 +24,6 @@ from iwae_cli.models.kernels import (
 )
 from iwae_cli.models.matmul import product, sum_of_outer_products
 
-# With fewer rows a product in bfloat16 does not pay for casting the weights.
-MANY_ROWS = 64
-
 
 def linear(n_in: int, n_out: int) -> nn.Linear:
     """Return a linear layer whose parameters are not yet drawn, on torch's default device."""
@@ -39,8 +36,8 @@ class DenseNetwork(nn.Sequential):
     """Linear layers between consecutive `sizes`, each followed by an activation.
 
     Attributes:
-        products: The dtype of the matrix products where there are at least `MANY_ROWS` rows; None,
-            and fewer rows, keep that of the parameters.
+        products: The dtype of the matrix products, however few rows there are; None keeps that of
+            the parameters.
     """
 
     products: torch.dtype | None = None
@@ -54,9 +51,9 @@ class DenseNetwork(nn.Sequential):
 
     def forward(self, inputs: Tensor) -> DenseCache:
         """Return all activations for `inputs` [..., sizes[0]]."""
-        wide = inputs.numel() >= MANY_ROWS * inputs.shape[-1]
-        dtype = self.products if self.products and wide else inputs.dtype
-        return dense_layers(inputs, parameters_of(self), dtype, self.activation)
+        return dense_layers(
+            inputs, parameters_of(self), self.products or inputs.dtype, self.activation
+        )
 
     def fisher_samples(self, cache: DenseCache, grad: Tensor) -> list[FisherSample]:
         """Return what the Fisher information of each layer is estimated from.

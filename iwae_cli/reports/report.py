@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from iwae_cli.core.atomic_write import write_atomically
+from iwae_cli.core.atomic_write import remove_leftovers, write_atomically
 from iwae_cli.core.errors import ReportError
 from iwae_cli.core.progress import ProgressReport
 from iwae_cli.reports import page
@@ -25,6 +25,7 @@ from iwae_cli.reports.results import missing, result_cells, stage_cells
 from iwae_cli.reports.run_record import RunRecord
 from iwae_cli.reports.run_tables import runs_table, scores_table
 from iwae_cli.reports.seeds import NO_RUN
+from iwae_cli.runs.lock import held
 
 # Width in pixels of the small pictures in the page: of several runs, of one
 SHARED_PIXELS, RUN_PIXELS = 640, 360
@@ -133,6 +134,21 @@ def write(
         made: When and by which command, for the page.
         missing: Whether the page lists what has no number.
     """
+    output.mkdir(parents=True, exist_ok=True)
+    with held(output / ".lock", wait=True):
+        return written_files(report, output, formats, style, made=made, missing=missing)
+
+
+def written_files(
+    report: Report,
+    output: Path,
+    formats: Sequence[str],
+    style: Style,
+    *,
+    made: str,
+    missing: bool,
+) -> list[Path]:
+    """Write a report's files into a folder that this process holds; see `write`."""
     files = [written(output / name, text.encode()) for name, text in texts(report)]
     pictures = []
     plan = drawings(report.runs, report.scores, report.cells, report.compared)
@@ -155,6 +171,7 @@ def write(
 def written(path: Path, content: bytes) -> Path:
     """Write a file, and the folder it belongs in, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path)
     write_atomically(path, content)
     return path
 

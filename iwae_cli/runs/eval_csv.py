@@ -112,6 +112,15 @@ def with_later_columns(evaluations: pd.DataFrame) -> pd.DataFrame:
     return whole.assign(parameters=whole["parameters"].astype(object).fillna("").astype(str))
 
 
+def without_stale(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Return stored rows without those that a model of the same run cannot have had."""
+    if known.empty or not {"parameters", "identity"} <= {*new}:
+        return known
+    own = {name: [str(new[name].iloc[-1]), ""] for name in ("identity", "parameters")}
+    same = ~known["steps"].isin(new["steps"]) | known["parameters"].isin(own["parameters"])
+    return known[same & known.get("identity", same.map(lambda _: "")).isin(own["identity"])]
+
+
 def agrees(
     row: Mapping[str, Any], log_p: NDArray[np.float64] | None, *, needed: bool = False
 ) -> bool:

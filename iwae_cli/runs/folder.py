@@ -16,9 +16,9 @@ from iwae_cli.runs.arrays_file import read_arrays
 from iwae_cli.runs.checked_table import CHECK, lines_of, parsed, text_of
 from iwae_cli.runs.config_yaml import write_config
 from iwae_cli.runs.environment_json import write_environment
-from iwae_cli.runs.eval_csv import COLUMNS, KEY, with_later_columns
+from iwae_cli.runs.eval_csv import COLUMNS, KEY, with_later_columns, without_stale
 from iwae_cli.runs.lock import held, is_held
-from iwae_cli.runs.metrics import Metrics
+from iwae_cli.runs.metrics import Metrics, cells
 
 # The columns of metrics.csv
 METRICS = ("pass", *Metrics._fields[1:])
@@ -57,8 +57,7 @@ class RunFolder:
             RunLockedError: Another process is training this run.
         """
         with held(self.path / ".lock", wait=wait):
-            for file in (self.checkpoint, self.metrics):
-                remove_leftovers(file)
+            remove_leftovers(self.checkpoint, self.metrics, self.config, self.environment)
             yield
 
     def is_locked(self) -> bool:
@@ -69,14 +68,8 @@ class RunFolder:
     def results_lock(self) -> Iterator[None]:
         """Hold the tables of results while they are read and written again."""
         with held(self.path / ".results.lock", wait=True):
-            for file in (
-                self.evaluations,
-                self.per_image,
-                self.active_units,
-                self.removal,
-                self.ais_steps,
-            ):
-                remove_leftovers(file)
+            remove_leftovers(self.evaluations, self.per_image, self.active_units, self.removal)
+            remove_leftovers(self.gradients, self.pictures, self.ais_steps)
             yield
 
     def write_config(self, config: Mapping[str, Any]) -> None:
@@ -215,11 +208,13 @@ class RunFolder:
 
     def write_gradients(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write what the gradients of each estimator came to."""
-        self.write_table(self.gradients, pd.DataFrame(rows))
+        with self.results_lock():
+            self.write_table(self.gradients, pd.DataFrame(rows))
 
     def write_pictures(self, arrays: Mapping[str, NDArray[Any]], *, parameters: str) -> None:
         """Write the arrays that plots of the model are drawn from, with its parameters' digest."""
-        write_arrays(self.pictures, {**arrays, "parameters": np.array(parameters)})
+        with self.results_lock():
+            write_arrays(self.pictures, {**arrays, "parameters": np.array(parameters)})
 
     def has_pictures(self, parameters: str) -> bool:
         """Whether there are whole pictures of a model with these parameters."""
@@ -228,20 +223,6 @@ class RunFolder:
         except (OSError, ValueError):
             return False
         return str(found.get("parameters", parameters)) == parameters
-
-
-def without_stale(known: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """Return stored rows without those that a model of the same run cannot have had."""
-    if known.empty or not {"parameters", "identity"} <= {*new}:
-        return known
-    own = {name: [str(new[name].iloc[-1]), ""] for name in ("identity", "parameters")}
-    same = ~known["steps"].isin(new["steps"]) | known["parameters"].isin(own["parameters"])
-    return known[same & known.get("identity", same.map(lambda _: "")).isin(own["identity"])]
-
-
-def cells(row: Metrics) -> list[str]:
-    """Return a pass as text: exact floats, an empty cell where nothing was measured."""
-    return ["" if value != value else repr(value) for value in row]
 
 
 def run_name(*, dataset: str, sizes: str, objective: str, k: int, seed: int, identity: str) -> str:

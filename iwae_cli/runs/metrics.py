@@ -13,3 +13,8 @@ class Metrics(NamedTuple):
     valid_bound: float
     seconds: float
     images_per_second: float
+
+
+def cells(row: Metrics) -> list[str]:
+    """Return a pass as text: exact floats, an empty cell where nothing was measured."""
+    return ["" if value != value else repr(value) for value in row]

@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from iwae_cli.core.atomic_write import read_json, write_json
+from iwae_cli.core.atomic_write import read_json, remove_leftovers, write_json
 from iwae_cli.core.errors import RunLockedError, UsageError
 
 Record = dict[str, Any]
@@ -52,6 +52,7 @@ class SweepFolder:
     def write(self, jobs: Sequence[Job], launcher: Mapping[str, Any]) -> None:
         """Write what the sweep consists of and where it is carried out."""
         (self.path / "jobs").mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self._jobs, self._launcher, self._submitted)
         write_json(self._jobs, [asdict(job) for job in jobs])
         write_json(self._launcher, launcher)
 
@@ -97,7 +98,9 @@ class SweepFolder:
 
     def forget(self, number: int) -> None:
         """Remove a job's record, before the job is carried out again."""
-        (self.path / "jobs" / f"{number}.json").unlink(missing_ok=True)
+        record = self.path / "jobs" / f"{number}.json"
+        record.unlink(missing_ok=True)
+        remove_leftovers(record)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
