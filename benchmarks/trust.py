@@ -25,6 +25,7 @@ from iwae_cli.core.version import __version__
 from iwae_cli.evaluation.ais import Annealing, anneal
 from iwae_cli.evaluation.chains import chance_of, frozen_steps
 from iwae_cli.evaluation.laplace import laplace_log_weights
+from iwae_cli.evaluation.likelihood import share_above
 from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.evaluation.sampling import log_weights
 from iwae_cli.evaluation.tails import TOO_HEAVY, jackknife_bias, pareto_k_hat
@@ -38,15 +39,11 @@ SEED = 0
 SAMPLES = {"q": (500, 5000), "laplace": (100, 500, 5000)}
 MANY = (50_000, 100_000)
 # What is estimated first, for so many images of each model: the cheap ones of more images last
+# What is estimated first, for so many images of each model
 STAGES = (
-    ("cheap", 64),
-    ("many", 64),
-    ("T=1000", 32),
-    ("cheap", 256),
-    ("many", 256),
-    ("T=1000", 128),
-    ("cheap", 1024),
-    ("many", 1024),
+    *((what, 32) for what in ("q", "laplace", "AIS", "many", "T=1000")),
+    *((what, 128) for what in ("q", "laplace", "AIS", "many", "T=1000")),
+    *((what, 1024) for what in ("q", "laplace", "AIS", "many")),
 )
 WEIGHTS = {"q": log_weights, "laplace": laplace_log_weights}
 Array = NDArray[np.float64]
@@ -153,7 +150,7 @@ def rows(model: str, found: Estimates) -> list[dict[str, object]]:
                 "gain_over_L_5000": gain.mean(),
                 "se_gain": gain.std(ddof=1) / np.sqrt(n),
                 "median_ess": np.median(column["ess"]),
-                "share_khat_above_0.7": np.mean(column["khat"] > TOO_HEAVY),
+                "share_khat_above_0.7": share_above(column["khat"], TOO_HEAVY),
                 "bias_jackknife": column["jackknife"].mean(),
                 "cpu_seconds_per_image": found.columns[f"{name}|cpu"].mean(),
                 "seed": SEED,
@@ -167,15 +164,15 @@ def rows(model: str, found: Estimates) -> list[dict[str, object]]:
 
 def estimate(what: str, run: TrainedRun, first: int, to: Estimates) -> None:
     """Add what belongs to a stage for one block of images, unless it is there."""
-    if what == "cheap" and to.done("AIS T=100") <= first:
-        for proposal, ks in SAMPLES.items():
-            sampled(run, first, ks, proposal, to)
-        for temperatures in (10, 100):
-            annealed(run, first, temperatures, to)
+    if what == "q" and to.done("L_5000") <= first:
+        sampled(run, first, SAMPLES["q"], "q", to)
+    elif what == "laplace" and to.done("L_5000 laplace") <= first:
+        sampled(run, first, SAMPLES["laplace"], "laplace", to)
     elif what == "many" and to.done(f"L_{MANY[-1]}") <= first:
         sampled(run, first, MANY, "q", to)
-    elif what == "T=1000" and to.done("AIS T=1000") <= first:
-        annealed(run, first, 1000, to)
+    for temperatures in {"AIS": (10, 100), "T=1000": (1000,)}.get(what, ()):
+        if to.done(f"AIS T={temperatures}") <= first:
+            annealed(run, first, temperatures, to)
 
 
 def main() -> None:
@@ -189,6 +186,10 @@ def main() -> None:
     runs = {path.stem: TrainedRun(path, output=options.work) for path in options.models}
     stores = {name: Estimates(options.work / f"{name}.npz") for name in runs}
     OUT.mkdir(parents=True, exist_ok=True)
+    warm = Estimates(options.work / "none.npz")
+    for run in runs.values():  # first calls compile
+        for proposal in WEIGHTS:
+            sampled(run, 0, (250,), proposal, warm)
     for what, images in STAGES:
         for first in range(0, images, BLOCK):
             for name, run in runs.items():
