@@ -9,6 +9,7 @@ import pandas as pd
 from growth_figure import growth_figure
 from leaderboard import FOLDER, draw, points
 from matplotlib.figure import Figure
+from trust_figure import trust_figure
 
 import iwae_cli
 from iwae_cli.reports.figures.against_k import draw_lines, hollow, labelled, nll_against_k
@@ -90,6 +91,9 @@ def main() -> None:
             "objectives/objectives.png": comparison_figure(compared),
             "mnist/nll-against-k.png": nll_against_k(report_of(PAPER / "mnist" / "runs.csv").cells),
             "recipe/nll-against-minutes.png": draw(points()),
+            "trust/bound-against-cost.png": trust_figure(
+                pd.read_csv(PAPER / "trust" / "trust.csv")
+            ),
         }
         for name, figure in figures.items():
             if figure is not None:

@@ -13,7 +13,7 @@ from scipy import stats
 from iwae_cli.reports.formatting import Table, latex, markdown, tex_text
 from iwae_cli.reports.labels import number_text, objective_label
 from iwae_cli.reports.layouts import common, our_text, result_tables
-from iwae_cli.reports.pairs import pair_tables, pairs_over_seeds
+from iwae_cli.reports.pairs import pair_tables, pairs_over_seeds, unpaired_seeds
 from iwae_cli.reports.report import Report, report_of, texts
 
 COMMITTED = ROOT / "outputs" / "paper"
@@ -152,6 +152,23 @@ def test_one_seed_has_no_interval() -> None:
     (table,) = pair_tables(pairs)
     assert table.plain()["95 % interval"].item() == "± 0.020 (images only)"
     assert "significant" not in markdown([table])
+
+
+def test_seeds_without_a_partner_are_named() -> None:
+    place = {
+        "data": "digits",
+        "protocol": "kfac",
+        "architecture": "50",
+        "k": 5,
+        "status": "",
+        "parent": "",
+    }
+    had = [("iwae", 0), ("iwae", 1), ("dreg", 1), ("dreg", 2)]
+    scores = pd.DataFrame([{**place, "objective": name, "seed": seed} for name, seed in had])
+    (line,) = unpaired_seeds(scores)
+    assert line == "digits, 50, k=5: seeds that not all objectives have: iwae 0; dreg 2"
+    assert not unpaired_seeds(scores[scores["seed"] == 1])
+    assert not unpaired_seeds(scores[scores["objective"] == "iwae"])
 
 
 def test_no_number_is_minus_zero() -> None:

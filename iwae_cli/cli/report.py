@@ -120,6 +120,8 @@ def print_report(made: "Report", *, missing: bool) -> None:
             click.echo(click.wrap_text(table.note, min(line_width(), 100)) + "\n")
     for line in made.duplicates:
         click.echo(f"more than once: {line}")
+    for line in made.unpaired:
+        click.echo(f"no pair: {line}")
     if missing:
         for line in made.missing:
             click.echo(f"missing: {line}")
@@ -135,6 +137,7 @@ def report_as_json(made: "Report") -> dict[str, Any]:
         "runs": len(made.runs),
         **{name: frame.to_dict("records") for name, frame in made.frames().items()},
         "missing": list(made.missing),
+        "unpaired": list(made.unpaired),
         "duplicates": list(made.duplicates),
         "unreadable": [{"file": str(f), "reason": reason} for f, reason in made.unreadable],
     }

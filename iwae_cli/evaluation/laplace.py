@@ -1,8 +1,8 @@
 """Importance samples from near the posterior: a Laplace approximation of each image's.
 
 The proposal is r(e) = 0.8 t_5(e; mode, precision^-1) + 0.2 N(e; 0, I) in the coordinates of the
-noise, where N(e; 0, I) is q(h | x) itself. Weights N(e; 0, I) w(e) / r(e) have the mean p(x)
-and no heavier tail than 5 times those of q, so that the log of their mean stays a lower bound.
+noise, where N(e; 0, I) is q(h | x) itself. Weights N(e; 0, I) w(e) / r(e) have the mean p(x),
+so that the log of their mean stays a lower bound, and none is above 5 w(e).
 """
 
 import math

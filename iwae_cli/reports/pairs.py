@@ -51,6 +51,29 @@ def interval(gains: pd.Series) -> dict[str, Any]:
     return {"n": n, "gain": mean, "sd": sd, "low": mean - reach, "high": mean + reach}
 
 
+def unpaired_seeds(scores: pd.DataFrame) -> list[str]:
+    """Return a line for each setting whose objectives were not all run with the same seeds.
+
+    Pairs are of equal seeds: what has no partner is in no interval.
+
+    Args:
+        scores: `run_tables.scores_table`.
+    """
+    lines = []
+    scored = scores[(scores["status"] == "") & (scores["first_objective"] == "")]
+    for place, own in scored.groupby(["data", "protocol", "architecture", "k"], sort=False):
+        seeds = {name: set(rows["seed"]) for name, rows in own.groupby("objective", sort=False)}
+        shared = set.intersection(*seeds.values())
+        rest = {name: sorted(found - shared) for name, found in seeds.items() if found - shared}
+        if rest:
+            told = "; ".join(f"{name} {', '.join(map(str, s))}" for name, s in rest.items())
+            data, _, architecture, k = place
+            lines.append(
+                f"{data}, {architecture}, k={k}: seeds that not all objectives have: {told}"
+            )
+    return lines
+
+
 def preferred(pairs: pd.DataFrame) -> pd.DataFrame:
     """Return one evaluation of each pair: of the most test images, by L_5000 or the largest k."""
     own = pairs[pairs["split"] == "test"]

@@ -19,7 +19,7 @@ from iwae_cli.reports.layouts import result_tables, stage_tables
 from iwae_cli.reports.objective_comparison import comparison_table, comparison_tables
 from iwae_cli.reports.page_content import page_of
 from iwae_cli.reports.paired_differences import paired_differences
-from iwae_cli.reports.pairs import pair_tables, pairs_over_seeds
+from iwae_cli.reports.pairs import pair_tables, pairs_over_seeds, unpaired_seeds
 from iwae_cli.reports.read_runs import Unreadable
 from iwae_cli.reports.results import missing, result_cells, stage_cells
 from iwae_cli.reports.run_record import RunRecord
@@ -45,6 +45,7 @@ class Report:
         compared: `objective_comparison.comparison_table`.
         claims: `claims.claims_table`.
         missing: A line for each group of cells without a number.
+        unpaired: A line for each setting whose objectives have different seeds.
         duplicates: A line for each run with an evaluation that several sources have.
         unreadable: Files that were left out.
     """
@@ -58,6 +59,7 @@ class Report:
     compared: pd.DataFrame
     claims: pd.DataFrame
     missing: Sequence[str]
+    unpaired: Sequence[str]
     duplicates: Sequence[str]
     unreadable: Sequence[Unreadable]
 
@@ -110,6 +112,7 @@ def report_of(*sources: Path) -> Report:
         compared=comparison_table(runs, differences),
         claims=claims_table(runs, scores, cells),
         missing=missing(cells, stages),
+        unpaired=unpaired_seeds(scores),
         duplicates=collection.duplicates,
         unreadable=collection.unreadable,
     )
