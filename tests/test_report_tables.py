@@ -161,7 +161,7 @@ def test_seeds_without_a_partner_are_named() -> None:
         "architecture": "50",
         "k": 5,
         "status": "",
-        "parent": "",
+        "first_objective": "",
     }
     had = [("iwae", 0), ("iwae", 1), ("dreg", 1), ("dreg", 2)]
     scores = pd.DataFrame([{**place, "objective": name, "seed": seed} for name, seed in had])
