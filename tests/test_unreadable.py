@@ -8,6 +8,7 @@ from run_folders import cell, change_environment, command, run_of
 
 from iwae_cli.reports.page_content import page_of
 from iwae_cli.reports.report import report_of
+from iwae_cli.runs.checked_table import parsed
 
 
 def damage(outputs: Path, kind: str) -> tuple[Path, str]:
@@ -28,7 +29,7 @@ def damage(outputs: Path, kind: str) -> tuple[Path, str]:
     if kind == "binary":
         path = run / "eval.csv"
         path.write_bytes(b"\xff\xfe\x00\x01")
-        return path, "decode"
+        return path, "no text in UTF-8: byte 0"
     if kind == "cut npz":
         path = run / "per_image.npz"
         path.write_bytes(path.read_bytes()[:500])
@@ -44,6 +45,15 @@ def damage(outputs: Path, kind: str) -> tuple[Path, str]:
     content = {"no config": None, "cut config": "arch:\n  name: x\n", "no yaml": "a: [1"}[kind]
     path.unlink() if content is None else path.write_text(content)
     return path, {"no config": "No such file", "cut config": "no key"}.get(kind, "")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"PK\3\4....", "a ZIP, as spreadsheets are"), (b"k,nll\n1,\xfc\n", "UTF-8: byte 8")],
+)
+def test_a_table_that_a_spreadsheet_saved_is_told(content: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parsed(content)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,12 @@ def parsed(content: bytes) -> Parsed:
     """
     if len(content) > LARGEST_BYTES:
         raise ValueError("too large to be a table of results")
-    text = content.decode()
+    if content.startswith(b"PK\3\4"):
+        raise ValueError("a ZIP, as spreadsheets are, and no CSV")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"no text in UTF-8: byte {error.start} is none") from None
     if "\0" in text or "\r" in text:
         raise ValueError("control characters in a table")
     lines = text.splitlines(keepends=True)

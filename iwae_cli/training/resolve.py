@@ -183,7 +183,7 @@ class ResolvedRun:
 
     @cached_property
     def identity(self) -> str:
-        """SHA-256 over all that can change the run's parameters, in hex."""
+        """SHA-256 over the config and data that tell the run, in hex; versions are not in it."""
         parts = {
             **identity_parts(self.settings, self.components),
             "precision": self.precision,
