@@ -253,6 +253,13 @@ def test_data_takes_shares_of_own_arrays(tmp_path: Path) -> None:
         ("iwae train arch =", ["one_layer", "two_latents", "two_layer"]),  # as bash splits words
         ("iwae train k = 5 arch = two_lay", ["two_layer"]),
         ("iwae train nonsense=3 seed", []),
+        ("iwae train device=c", ["device=cpu", "device=cuda"]),
+        ("iwae train precision=", ["precision=auto", "precision=float32", "precision=bfloat16"]),
+        ("iwae train -m objective=iwae,vr", ["objective=iwae,vr", "objective=iwae,vr_dreg"]),
+        ("iwae train -m arch = one_layer,two_lay", ["one_layer,two_layer"]),
+        ("iwae data mnist", ["mnist", "mnist_fixed"]),
+        ("iwae eval --estimator j", ["jvi"]),
+        ("iwae gradients --objective dr", ["dreg", "dreg_alpha"]),
         ("iwae train --mul", ["--multirun"]),
         ("iwae act", ["active-units"]),
     ],

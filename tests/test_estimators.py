@@ -40,7 +40,7 @@ def assert_same(one: Objective, other: Objective, log_w: Tensor) -> None:
 
 
 def test_every_estimator_has_its_row_here_and_its_yaml() -> None:
-    from iwae_cli.cli.compose import conf_folder
+    from iwae_cli.cli.conf_files import conf_folder
 
     assert sorted({case.name for case in CASES}) == objectives.names()
     files = sorted((conf_folder() / "objective").glob("*.yaml"))

@@ -163,7 +163,7 @@ def test_every_optimizer_yaml_holds_the_defaults_of_its_class(name: str) -> None
 
     from omegaconf import OmegaConf
 
-    from iwae_cli.cli.compose import conf_folder
+    from iwae_cli.cli.conf_files import conf_folder
 
     values = OmegaConf.to_container(OmegaConf.load(conf_folder() / "optimizer" / f"{name}.yaml"))
     assert isinstance(values, dict)

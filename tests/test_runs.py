@@ -58,6 +58,21 @@ def test_a_finished_run_is_listed_with_what_it_is(run: Path) -> None:
     assert all(part in table for part in (run.name, "finished", "4/4"))
 
 
+def test_several_folders_and_single_runs_are_listed_every_run_once(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, other := tmp_path / "monday" / "runs" / run.name)
+    (tmp_path / "monday" / "notes.txt").write_text("")
+    for sources in (["outputs", "monday"], [run.name], [run.name[:9] + "*", other], []):
+        done = runs(*sources, "--json")
+        assert (done.exit_code, done.stderr) == (0, "")
+        assert [row["run"] for row in json.loads(done.stdout)] == [run.name], sources
+    done = runs("tuesday")
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert "there is no 'tuesday'" in done.stderr
+
+
 def test_a_run_without_its_last_passes_is_interrupted(run: Path) -> None:
     shorten(run)
     row = listed(run.parent)

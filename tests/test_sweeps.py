@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from iwae_cli.cli import compose
+from iwae_cli.cli import compose, conf_files
 from iwae_cli.cli.launch import plan
 from iwae_cli.cli.launchers.joblib import Joblib
 from iwae_cli.cli.launchers.jobs import generations, jobs_of
@@ -69,7 +69,7 @@ SWEEPS = (
 def test_a_point_is_what_hydra_alone_composes_of_its_overrides(words: list[str]) -> None:
     given = OverridesParser.create().parse_overrides(words)
     points = list(product(*(compose.words_of(override) for override in given)))
-    with hydra.initialize_config_dir(str(compose.conf_folder()), version_base="1.3"):
+    with hydra.initialize_config_dir(str(conf_files.conf_folder()), version_base="1.3"):
         composer = compose.composer()
         for point in points:
             theirs = came_of(lambda point=point: hydra.compose("config", list(point)))  # type: ignore[misc]

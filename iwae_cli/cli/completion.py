@@ -1,7 +1,16 @@
-"""Shell completion of overrides: config groups, their choices, and keys."""
+"""Shell completion of overrides and of the names that options and arguments take."""
+
+from collections.abc import Callable, Iterable, Sequence
 
 import click
 from click.shell_completion import BashComplete, add_completion_class
+
+from iwae_cli.cli.conf_files import choices
+
+# Keys without a config group that take one of a few values
+VALUES = {"device": ("auto", "cpu", "cuda", "mps"), "precision": ("auto", "float32", "bfloat16")}
+VALUES |= {"compile": ("true", "false")}
+ESTIMATORS = ("L_k", "jvi", "vr", "ais")
 
 
 @add_completion_class
@@ -29,4 +38,39 @@ def overrides_completed(ctx: click.Context, _: click.Parameter, incomplete: str)
         key = words.pop()
     elif words and "=" not in words[-1] and "=" not in incomplete:
         key = words.pop() + "="
-    return [text.removeprefix(key) for text in completions(words, key + incomplete)]
+    word = key + incomplete
+    found = next_in_list(word) or completions(words, word)
+    return [text.removeprefix(key) for text in found]
+
+
+def next_in_list(word: str) -> list[str]:
+    """Return what completes the last value of `key=value` or `key=one,two`.
+
+    Of a word that Hydra completes by itself, a group's first choice, nothing.
+    """
+    key, equals, typed = word.partition("=")
+    before, comma, last = typed.rpartition(",")
+    if not equals or not (comma or key in VALUES):
+        return []
+    known: Sequence[str] = VALUES.get(key) or choices(key)
+    given = before.split(",")
+    return [f"{key}={before}{comma}{n}" for n in starting(last, known) if n not in given]
+
+
+def starting(incomplete: str, names: Iterable[str]) -> list[str]:
+    """Return the names that begin like a word."""
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def choice_of(group: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return the completion by the names that a config group has, such as `dataset`."""
+
+    def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+        return starting(incomplete, choices(group))
+
+    return complete
+
+
+def estimators_completed(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names of estimators of log p(x)."""
+    return starting(incomplete, ESTIMATORS)

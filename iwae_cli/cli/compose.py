@@ -24,6 +24,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
 from iwae_cli.cli import experiments, explain
+from iwae_cli.cli.conf_files import choices, conf_folder, groups
 from iwae_cli.cli.overrides import checked
 from iwae_cli.cli.own_yaml import check_folder, stumbling
 from iwae_cli.cli.points import Composer, name_of
@@ -31,12 +32,6 @@ from iwae_cli.core.config import unknown
 from iwae_cli.core.errors import ConfigError
 
 VERSION_BASE = "1.3"
-
-
-def conf_folder() -> Path:
-    """Return the folder of the YAML files: in the package in a wheel, else in the checkout."""
-    package = Path(__file__).resolve().parents[1]
-    return next(conf for conf in (package / "conf", package.parent / "conf") if conf.is_dir())
 
 
 def each_point(
@@ -203,11 +198,6 @@ def completions(words: Sequence[str], incomplete: str) -> list[str]:
     return [text for text in found if not (ours and text.startswith("hydra"))]
 
 
-def groups() -> list[str]:
-    """Return the names of the config groups."""
-    return sorted(folder.name for folder in conf_folder().iterdir() if folder.is_dir())
-
-
 def _explain(error: Exception, overrides: Sequence[str], config_dir: str | None = None) -> str:
     """Return what a user can do about an error of Hydra's, in one line."""
     if isinstance(error, YAMLError):
@@ -216,8 +206,8 @@ def _explain(error: Exception, overrides: Sequence[str], config_dir: str | None 
         return explain.unreadable(str(error.override))
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        files = (conf_folder() / group).glob("*.yaml")  # of a list of names Hydra tells no options
-        return unknown(group, name, error.options or sorted(file.stem for file in files))
+        # of a list of names Hydra tells no options
+        return unknown(group, name, error.options or choices(group))
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} must be given: add {error.full_key}=..."
     text = str(error) or str(error.__cause__)

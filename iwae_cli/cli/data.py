@@ -2,6 +2,7 @@
 
 import click
 
+from iwae_cli.cli.completion import choice_of
 from iwae_cli.cli.options import as_json
 from iwae_cli.cli.output import print_fields, print_json, print_table
 from iwae_cli.core.errors import UsageError
@@ -17,7 +18,7 @@ DESCRIBED = {
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=choice_of("dataset"))
 @click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
 @as_json
 def data(name: str | None, options: tuple[str, ...], as_json: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from iwae_cli.cli.completion import estimators_completed
 from iwae_cli.cli.options import (
     as_json,
     counts,
@@ -52,6 +53,7 @@ SPARE = (
     "--estimator",
     metavar="NAME[,KEY=VALUE]",
     default="L_k",
+    shell_complete=estimators_completed,
     help="L_k, jvi (order=1), vr (alpha=0.5) or ais of log p(x).",
 )
 @click.option(

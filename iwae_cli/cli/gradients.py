@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from iwae_cli.cli.completion import choice_of
 from iwae_cli.cli.options import as_json, counts, device, seed, split, trained_runs
 from iwae_cli.cli.output import Row, print_fields, print_json, print_table
 
@@ -20,6 +21,7 @@ GRADIENTS |= {"bias_p": "p"}
     multiple=True,
     metavar="NAME[,KEY=VALUE]",
     default=("iwae", "dreg"),
+    shell_complete=choice_of("objective"),
     help="Estimators; may be repeated, iwae is always there.",
 )
 @click.option("--k", metavar="K[,K...]", default="1,4,16,64", callback=counts, help="Samples.")

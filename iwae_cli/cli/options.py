@@ -1,7 +1,7 @@
 """Options and their values that several commands share."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
 from glob import glob
 from pathlib import Path
@@ -125,14 +125,28 @@ def newest() -> Path:
     return found
 
 
-def existing(_: click.Context, __: click.Parameter, folder: Path) -> Path:
-    """Return a folder that is there."""
-    if not folder.exists():
-        raise UsageError(
-            f"there is no folder '{folder}'; train a run with 'iwae train', or name the folder "
-            "that holds runs"
-        )
-    return folder
+def sources_found(_: click.Context, __: click.Parameter, given: Sequence[Path]) -> Sequence[Path]:
+    """Return folders and files that are there, the default folder without any.
+
+    As for commands that take runs, a word may be the name of a run below outputs/runs or a pattern.
+    """
+    return [path for one in given or [Path("outputs")] for path in source_found(one)]
+
+
+def source_found(given: Path) -> list[Path]:
+    """Return the folders or files that a path, a run's name or a pattern stands for.
+
+    Raises:
+        UsageError: There is none.
+    """
+    places = [given, RUNS / given]
+    for path in places:
+        if found := [path] if path.exists() else sorted(map(Path, glob(str(path)))):
+            return found
+    raise UsageError(
+        f"there is no '{given}'; train a run with 'iwae train', or name a run, a folder that "
+        "holds runs, or a runs.csv"
+    )
 
 
 def file_ending(suffix: str) -> Callable[[click.Context, click.Parameter, Path | None], Any]:
@@ -175,4 +189,11 @@ seed = click.option(
 )
 device = click.option("--device", type=click.Choice(DEVICES), default="auto", help="Where to run.")
 split = partial(click.option, "--split", type=click.Choice(SPLITS), help="Which images.")
-folder_to_read = click.argument("folder", type=FOLDER, default="outputs", callback=existing)
+sources_to_read = click.argument(
+    "sources",
+    type=click.Path(path_type=Path),
+    nargs=-1,
+    metavar="[SOURCE]...",
+    callback=sources_found,
+    shell_complete=runs_completed,
+)

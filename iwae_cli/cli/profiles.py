@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from iwae_cli.cli.compose import conf_folder
+from iwae_cli.cli.conf_files import conf_folder
 from iwae_cli.cli.own_yaml import read as read_yaml
 from iwae_cli.core.config import unknown
 from iwae_cli.core.errors import ConfigError

@@ -9,30 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iwae_cli.cli.options import as_json
+from iwae_cli.cli.options import as_json, sources_to_read
 from iwae_cli.cli.output import fail_if_unreadable, line_width, print_json, print_table
-from iwae_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from iwae_cli.reports.report import Report
 
 
-def all_there(_: click.Context, __: click.Parameter, given: Sequence[Path]) -> Sequence[Path]:
-    """Return folders and files that are there, the default one without any."""
-    sources = given or [Path("outputs")]
-    for path in sources:
-        if not path.exists():
-            raise UsageError(
-                f"there is no '{path}'; train a run with 'iwae train', or name a folder that "
-                "holds runs or a runs.csv"
-            )
-    return sources
-
-
 @click.command()
-@click.argument(
-    "sources", type=click.Path(path_type=Path), nargs=-1, metavar="[SOURCE]...", callback=all_there
-)
+@sources_to_read
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -63,9 +48,9 @@ def report(
 ) -> None:
     r"""Make tables, figures and a page of all runs in SOURCE.
 
-    A SOURCE is a folder that holds runs, by default outputs, or a runs.csv that this
-    command wrote, on this machine or another; such a table has no estimates of single
-    images, so no paired differences and no pictures of its runs. Of several evaluations
+    A SOURCE is a folder that holds runs, by default outputs, a single run, or a runs.csv
+    that this command wrote, on this machine or another; such a table has no estimates of
+    single images, so no paired differences and no pictures of its runs. Of several evaluations
     of one run with the same settings the newest counts. Writes the results of every data set,
     objective and k, with the paper's numbers beside them where it has that data set
     and architecture; paired differences; the paper's other claims; all runs; each as

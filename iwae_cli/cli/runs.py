@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from iwae_cli.cli.options import as_json, folder_to_read
+from iwae_cli.cli.options import as_json, sources_to_read
 from iwae_cli.cli.output import fail_if_unreadable, print_json, print_table
 
 if TYPE_CHECKING:
@@ -21,11 +21,13 @@ SPARE = ("data", "parent", "objective", "k", "seed", "eval_k", "differs_in")
 
 
 @click.command()
-@folder_to_read
+@sources_to_read
 @as_json
-def runs(folder: Path, as_json: bool) -> None:
-    r"""List the runs below FOLDER with their state.
+def runs(sources: Sequence[Path], as_json: bool) -> None:
+    r"""List the runs of each SOURCE with their state.
 
+    A SOURCE is a folder that holds runs, by default outputs, a single run, or a runs.csv
+    of 'iwae report'.
     A run is finished, running, failed or interrupted; the last two go on with the
     same `iwae train` command. NLL is that of all test images by the largest k.
     'differs in' tells runs apart whose names are equal but for the hash. Jobs of
@@ -34,18 +36,16 @@ def runs(folder: Path, as_json: bool) -> None:
     \b
     Examples:
       iwae runs
+      iwae runs monday/outputs tuesday/outputs
       iwae runs outputs/paper --json
     """
     from iwae_cli.cli import unfinished_jobs
-    from iwae_cli.reports.read_runs import RunReader, read_runs
+    from iwae_cli.reports.collect import collect
 
-    jobs = unfinished_jobs.unfinished_jobs(folder)
-    if jobs:  # they need not have a run folder yet
-        reader = RunReader(arrays=False)
-        found, unreadable = reader.runs(folder), reader.unreadable
-    else:
-        found, unreadable = read_runs(folder, arrays=False)
-    rows = listed(found) if found else []
+    jobs = [job for one in sources if one.is_dir() for job in unfinished_jobs.unfinished_jobs(one)]
+    collected = collect(sources, arrays=False, some=not jobs)  # a job need not have a run yet
+    unreadable = collected.unreadable
+    rows = listed(collected.runs) if collected.runs else []
     if as_json:
         print_json([*rows, *jobs])
         fail_if_unreadable(unreadable)

@@ -28,15 +28,16 @@ class Collection:
     unreadable: Sequence[Unreadable]
 
 
-def collect(sources: Sequence[Path], *, arrays: bool) -> Collection:
+def collect(sources: Sequence[Path], *, arrays: bool, some: bool = True) -> Collection:
     """Return the runs in or below folders, and those of runs.csv files that reports wrote.
 
     Args:
         sources: Folders and files.
         arrays: Whether to read the arrays of folders too.
+        some: Whether there must be a run.
 
     Raises:
-        ReportError: There is no trace of a run.
+        ReportError: There must be one, and there is no trace of any.
     """
     reader, found = RunReader(arrays=arrays), list[RunRecord]()
     for source in sources:
@@ -47,7 +48,7 @@ def collect(sources: Sequence[Path], *, arrays: bool) -> Collection:
             found += stored_runs(source)
         except ReportError as error:
             reader.unreadable.append(Unreadable(source, str(error).partition(": ")[2]))
-    if not found and not reader.unreadable:
+    if some and not found and not reader.unreadable:
         places = ", ".join(map(str, sources))
         raise ReportError(
             f"no run in or below {places}; train one with 'iwae train', or name a folder that "
