@@ -6,6 +6,7 @@ model = iwae.load(run.folder)
 model.log_likelihood(images, k=5000)
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from iwae_cli.core.version import __version__
@@ -15,10 +16,35 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from iwae_cli.core.config import Config
+    from iwae_cli.evaluation.active_units import active_units
+    from iwae_cli.evaluation.encoding import encode
+    from iwae_cli.evaluation.gradients import gradients
+    from iwae_cli.evaluation.sandwich import sandwich
+    from iwae_cli.evaluation.scores import score
     from iwae_cli.evaluation.trained_model import TrainedModel
+    from iwae_cli.evaluation.visualisation import sample
+    from iwae_cli.runs.export import export
     from iwae_cli.training.run import RunResult
 
-__all__ = ["__version__", "evaluate", "list_runs", "load", "train"]
+__all__ = ["__version__", "active_units", "encode", "evaluate", "export", "gradients", "list_runs"]
+__all__ += ["load", "sample", "sandwich", "score", "train", "verify"]
+# Where that lies which commands call as it is; importing it takes long
+COMMANDS = {
+    "active_units": "iwae_cli.evaluation.active_units",
+    "encode": "iwae_cli.evaluation.encoding",
+    "export": "iwae_cli.runs.export",
+    "gradients": "iwae_cli.evaluation.gradients",
+    "sample": "iwae_cli.evaluation.visualisation",
+    "sandwich": "iwae_cli.evaluation.sandwich",
+    "score": "iwae_cli.evaluation.scores",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (any of them)
+    if name in COMMANDS:
+        return getattr(import_module(COMMANDS[name]), name)
+    raise AttributeError(f"module 'iwae_cli' has no attribute '{name}'")
 
 
 def train(*overrides: str) -> "RunResult":
@@ -98,3 +124,27 @@ def list_runs(folder: "str | Path" = "outputs") -> "pd.DataFrame":
     for one in left_out:
         warnings.warn(f"{one.path}: {one.reason}", stacklevel=2)
     return pd.DataFrame(listed(found) if found else [])
+
+
+def verify(path: "str | Path", *, images: int = 100) -> "pd.DataFrame":
+    """Return what `iwae verify` checks of a run: a row for each check, and whether it holds.
+
+    Args:
+        path: A run folder.
+        images: Evaluated again, in float64 by plain formulas.
+
+    Example:
+        >>> bool(verify(run.folder, images=5)["holds"].all())
+        True
+    """
+    from dataclasses import replace
+
+    import pandas as pd
+
+    from iwae_cli.evaluation.verify import verify as checked
+    from iwae_cli.training.resolve import prepare
+
+    def identity_of(settings: "Config") -> str:
+        return prepare(replace(settings, device="cpu")).identity
+
+    return pd.DataFrame(checked(path, identity_of=identity_of, images=images))

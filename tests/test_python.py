@@ -3,6 +3,7 @@
 import doctest
 import os
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,7 +42,18 @@ def images() -> Images:
     return np.random.default_rng(0).random((6, 64), dtype=np.float32)
 
 
-@pytest.mark.parametrize("module", [iwae, trained_model, likelihood], ids=lambda m: m.__name__)
+def test_what_commands_call_is_there_by_one_name() -> None:
+    for name in iwae.__all__:
+        assert getattr(iwae, name) is not None
+    assert set(iwae.COMMANDS) < set(iwae.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'trane'"):
+        iwae.trane  # noqa: B018
+
+
+EXAMPLES = [iwae, trained_model, likelihood, *map(import_module, iwae.COMMANDS.values())]
+
+
+@pytest.mark.parametrize("module", EXAMPLES, ids=lambda m: m.__name__)
 def test_the_examples_of_public_names_run(
     home: Path, model: TrainedModel, images: Images, module: ModuleType
 ) -> None:

@@ -140,6 +140,10 @@ def active_units(
         device: `auto`, `cpu`, `cuda` or `mps`.
         output: Where to make a folder of the run's name for the results, in place of its own.
 
+    Example:
+        >>> len(active_units(run.folder, samples=2)["layers"])
+        1
+
     Raises:
         ConfigError: An option out of range.
         CheckpointError: The checkpoint is missing, damaged or foreign.

@@ -165,6 +165,10 @@ def encode(
         output: The file; None for `encoding_<split>.npz` in the run's folder, where there is one,
             with the stem of `data` in place of the split.
 
+    Example:
+        >>> encode(run.folder, limit=5)["arrays"]["mean_1"]
+        [5, 50]
+
     Raises:
         ConfigError: A number below 1, an unknown split or device.
         CheckpointError: The checkpoint is missing, damaged or foreign.

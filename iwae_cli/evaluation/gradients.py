@@ -217,6 +217,10 @@ def gradients(
         seed: Of binarisation and noise.
         device: `auto`, `cpu`, `cuda` or `mps`.
 
+    Example:
+        >>> len(gradients(run.folder, k=[1, 2], draws=2, images=2))
+        8
+
     Raises:
         ConfigError: An option out of range, or a k that an estimator does not allow.
         CheckpointError: The checkpoint is missing, damaged or foreign.

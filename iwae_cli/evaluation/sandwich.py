@@ -84,6 +84,10 @@ def sandwich(
         device: `auto`, `cpu`, `cuda` or `mps`.
         output: Where to look for the run's folder of results, in place of its own.
 
+    Example:
+        >>> sandwich(run.folder, images=2, k=10)["images"]
+        '2 simulated'
+
     Raises:
         ConfigError: An option out of range, or an estimator without an upper bound.
         CheckpointError: The checkpoint is missing, damaged or foreign.

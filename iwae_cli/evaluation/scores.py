@@ -37,6 +37,11 @@ def score(
         device: `auto`, `cpu`, `cuda` or `mps`.
         output: The folder for `scores_<stem of data>.csv`; None for the run's, where there is one.
 
+    Example:
+        >>> np.save("new.npy", images)
+        >>> score(run.folder, "new.npy", k=10)["images"]
+        6
+
     Raises:
         ConfigError: A k below 1.
         CheckpointError: The checkpoint is missing, damaged or foreign.

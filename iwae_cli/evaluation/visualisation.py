@@ -220,6 +220,10 @@ def sample(
         seed: Of the noise.
         device: `auto`, `cpu`, `cuda` or `mps`.
 
+    Example:
+        >>> sample(run.folder, count=3).shape
+        (3, 8, 8)
+
     Raises:
         ConfigError: A count below 1, or images without height and width.
         CheckpointError: The checkpoint is missing, damaged or foreign.

@@ -36,6 +36,10 @@ def export(path: str | Path, *, output: Path | None = None) -> dict[str, Any]:
         path: A run folder or a checkpoint file.
         output: The file; None for `<run>.pt` in the current folder.
 
+    Example:
+        >>> export(run.folder)["run"] == run.folder.name
+        True
+
     Raises:
         CheckpointError: The checkpoint is missing, damaged or foreign.
         UsageError: The file would be in the folder of a run.
