@@ -23,6 +23,7 @@ from iwae_cli.core.errors import IwaeError, RunLockedError, UnsavedError, UsageE
 from iwae_cli.evaluation.active_units import active_units
 from iwae_cli.evaluation.encoding import encode
 from iwae_cli.evaluation.evaluate import evaluate
+from iwae_cli.reports.report import report_of, write
 from iwae_cli.runs import lock
 from iwae_cli.runs.folder import RunFolder
 from iwae_cli.runs.log import log_file
@@ -152,9 +153,28 @@ def test_a_write_that_fails_names_the_file_and_leaves_the_old_one(
         write_atomically(tmp_path / "gone" / "table.csv", b"new")
 
 
+def test_a_report_on_a_full_drive_names_the_file_and_one_that_was_killed_leaves_nothing(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, output = report_of(run.parent), run.parent.parent / "report"
+    output.mkdir()
+    (output / ".runs.csv.abcd1234").write_bytes(b"half")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write(made, output)
+    assert caught.value.filename == str(output / "runs.csv")
+    assert os.listdir(output) == [".lock"]
+
+
 def test_what_a_killed_write_left_is_removed_under_the_lock(run: Path) -> None:
-    left = [run / f".{name}.abcd1234" for name in ("checkpoint.pt", "metrics.csv")]
-    results = [run / f".{name}.abcd1234" for name in ("eval.csv", "per_image.npz")]
+    names = ("checkpoint.pt", "metrics.csv", "config.yaml", "environment.json")
+    left = [run / f".{name}.abcd1234" for name in names]
+    names = ("eval.csv", "per_image.npz", "pictures.npz", "gradients.csv")
+    results = [run / f".{name}.abcd1234" for name in names]
     for file in [*left, *results]:
         file.write_bytes(b"half")
     with RunFolder(run).lock():
