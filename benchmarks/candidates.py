@@ -14,6 +14,7 @@ from torch_baseline import PlainIWAE
 from iwae_cli import objectives
 from iwae_cli.core.config import Arch
 from iwae_cli.core.device import precision_of, products_of
+from iwae_cli.data.binarisation import DYNAMIC
 from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
@@ -56,7 +57,7 @@ def new_trainer(
         seed=0,
         train=images,
         valid=images[:0],
-        dynamic=True,
+        binarisation=DYNAMIC,
     )
     for _ in range(FIRST_STEPS):
         one_step(trainer)

@@ -96,7 +96,7 @@ def sampled(run: TrainedRun, first: int, ks: tuple[int, ...], proposal: str, to:
     """
     noise = EvaluationNoise(SEED, run.model.latents)
     grey = run.images("test")[first : first + BLOCK]
-    x = noise.binarise(grey, first)
+    x = noise.binarise(grey, first, run.binarisation)
 
     def weights(k: int) -> torch.Tensor:
         step = max(1, min(BLOCK, AT_ONCE // k))
@@ -120,7 +120,8 @@ def annealed(run: TrainedRun, first: int, temperatures: int, to: Estimates) -> N
     work = Annealing(temperatures=temperatures, chains=16, leapfrogs=10)
     steps = frozen_steps(run, work)
     noise = EvaluationNoise(SEED, run.model.latents)
-    x = torch.from_numpy(noise.binarise(run.images("test")[first : first + BLOCK], first))
+    grey = run.images("test")[first : first + BLOCK]
+    x = torch.from_numpy(noise.binarise(grey, first, run.binarisation))
     chance = chance_of(run, SEED, first, len(x))
     log_w, seconds = clocked(lambda: anneal(run.model, x, work, chance, steps=steps))
     to.add(f"AIS T={temperatures}", log_w, seconds)

@@ -14,6 +14,7 @@ from test_arrays import GREYS, load, sizes
 from iwae_cli.core.errors import ConfigError, DataError
 from iwae_cli.data.array_files import read
 from iwae_cli.data.arrays import Arrays
+from iwae_cli.data.binarisation import FIXED
 from iwae_cli.data.registry import loaded
 
 WHOLE = np.arange(3 * 12, dtype=np.uint8).reshape(3, 12) * 7
@@ -93,7 +94,7 @@ def test_every_type_of_number_is_read(tmp_path: Path, kind: str) -> None:
     np.save(tmp_path / "a.npy", np.eye(4).astype(kind))
     found = load("arrays", train=str(tmp_path / "a.npy"), test=1)
     assert np.array_equal(found.train, np.eye(4)[:3])
-    assert found.binarization == "fixed"
+    assert found.binarisation is FIXED
 
 
 def test_one_scale_serves_all_splits(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from iwae_cli.core.errors import DataError
+from iwae_cli.data.binarisation import DYNAMIC, FIXED
 from iwae_cli.data.dataset import Dataset
 from iwae_cli.data.registry import find
 
@@ -44,7 +45,7 @@ def test_arrays_of_three_npy_files(tmp_path: Path) -> None:
     arrays = load("arrays", train=train, test=test, valid=valid)
     assert sizes(arrays) == (3, 1, 2)
     assert arrays.image_shape == (3, 4)
-    assert arrays.binarization == "dynamic"
+    assert arrays.binarisation is DYNAMIC
     assert np.array_equal(arrays.train, GREYS)
     assert np.array_equal(arrays.test, GREYS[:2])
 
@@ -73,7 +74,7 @@ def test_zeros_and_ones_of_any_type_are_fixed_binarisation(tmp_path: Path, kind:
     bits = np.eye(4)
     path = save(tmp_path / "a.npy", bits.astype(kind))
     arrays = load("arrays", train=path, test=path)
-    assert arrays.binarization == "fixed"
+    assert arrays.binarisation is FIXED
     assert np.array_equal(arrays.train, bits)
 
 

@@ -13,6 +13,7 @@ from scipy.io import loadmat, savemat
 
 from iwae_cli.core.errors import ConfigError, DataError
 from iwae_cli.data import download
+from iwae_cli.data.binarisation import DYNAMIC, FIXED
 from iwae_cli.data.dataset import Dataset
 from iwae_cli.data.registry import describe, find, names
 
@@ -80,7 +81,7 @@ def test_digits_need_no_files_and_are_split_1300_97_400(monkeypatch: pytest.Monk
     digits = load("digits")
     assert sizes(digits) == (1300, 97, 400)
     assert digits.image_shape == (8, 8)
-    assert digits.binarization == "dynamic"
+    assert digits.binarisation is DYNAMIC
     pixels = np.concatenate([digits.train, digits.valid, digits.test])
     assert pixels.dtype == np.float32
     assert set(np.unique(pixels * 16)) == set(range(17))
@@ -112,7 +113,7 @@ def test_mnist_holds_out_the_last_400_of_60000() -> None:
     mnist, whole = load("mnist"), load("mnist", valid=0)
     assert (sizes(mnist), sizes(whole)) == ((59_600, 400, 10_000), (60_000, 0, 10_000))
     assert mnist.image_shape == (28, 28)
-    assert mnist.binarization == "dynamic"
+    assert mnist.binarisation is DYNAMIC
     assert np.array_equal(np.concatenate([mnist.train, mnist.valid]), whole.train)
     assert mnist.train.dtype == np.float32
     assert np.array_equal(np.unique(np.round(mnist.test * 255)), np.arange(256))
@@ -135,7 +136,7 @@ def test_plain_files_lying_flat_have_the_content_of_gzipped_ones_in_folders(
 def test_fixed_mnist_is_50000_10000_10000_images_of_zeros_and_ones() -> None:
     fixed = load("mnist_fixed")
     assert sizes(fixed) == (50_000, 10_000, 10_000)
-    assert fixed.binarization == "fixed"
+    assert fixed.binarisation is FIXED
     with gzip.open(Path(str(FOLDER)) / "BinaryMNIST/binarized_mnist_valid.amat.gz", "rt") as text:
         assert np.array_equal(fixed.valid[:20], np.loadtxt(text, max_rows=20))
     for images in (fixed.train, fixed.valid, fixed.test):

@@ -12,6 +12,7 @@ from torch.distributions import Bernoulli, Normal
 
 from iwae_cli.core.config import Arch
 from iwae_cli.core.errors import NonFiniteError
+from iwae_cli.data.binarisation import FIXED
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.layers import GaussianLayer
@@ -150,7 +151,7 @@ def test_signals_of_a_bernoulli_layer_are_derivatives_at_labels_of_its_own() -> 
 
 
 def new(model: IWAE, **options: Any) -> KFAC:
-    return KFAC(model, images=binary_images(20), dynamic=False, **options)
+    return KFAC(model, images=binary_images(20), binarisation=FIXED, **options)
 
 
 def follow(model: IWAE, optimizer: KFAC, steps: int, seed: int = 0) -> None:
@@ -233,7 +234,7 @@ def test_layers_without_hidden_units_share_the_images_moments() -> None:
 
 def test_parameters_outside_linear_layers_follow_adam() -> None:
     model = linear_iwae()
-    optimizer = KFAC(model, images=binary_images(20, 6), dynamic=False, adam_rate=0.1)
+    optimizer = KFAC(model, images=binary_images(20, 6), binarisation=FIXED, adam_rate=0.1)
     assert optimizer.others == ["recognition.0.A", "recognition.0.c", "recognition.0.s"]
     expected = [p.detach().clone().requires_grad_() for p in model.recognition.parameters()]
     adam = torch.optim.Adam(expected, lr=0.1 * 0.05)
@@ -252,7 +253,7 @@ def test_parameters_outside_linear_layers_follow_adam() -> None:
         adam.step()
     for parameter, theirs in zip(model.recognition.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter, theirs)
-    again = KFAC(model, images=binary_images(20, 6), dynamic=False)
+    again = KFAC(model, images=binary_images(20, 6), binarisation=FIXED)
     again.load_state_dict(optimizer.state_dict())
     assert again.adam is not None
     assert len(again.adam.state) == 3

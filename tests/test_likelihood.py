@@ -9,6 +9,7 @@ from linear_gaussian import LinearGaussian
 
 from iwae_cli import objectives
 from iwae_cli.core.config import Arch
+from iwae_cli.data.binarisation import DYNAMIC, FIXED
 from iwae_cli.evaluation import likelihood
 from iwae_cli.evaluation.likelihood import Likelihood, log_likelihoods
 from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
@@ -26,7 +27,7 @@ def estimates(count: int, ks: list[int], seed: int = 0) -> list[Likelihood]:
     model = LinearGaussian()
     noise = EvaluationNoise(seed, model.latents)
     images = model.images(count).numpy()
-    return log_likelihoods(cast(IWAE, model), images, ks=ks, noise=noise, dynamic=False)
+    return log_likelihoods(cast(IWAE, model), images, ks=ks, noise=noise, binarisation=FIXED)
 
 
 def test_the_linear_gaussian_model_has_the_posterior_that_its_weights_say() -> None:
@@ -88,7 +89,7 @@ def test_the_jackknife_is_nearer_to_the_truth_than_l_k_by_far() -> None:
     gaps = []
     for estimate in (log_mean_exp, jackknife.bound):
         found = log_likelihoods(
-            cast(IWAE, model), images.numpy(), ks=[20], dynamic=False, estimate=estimate
+            cast(IWAE, model), images.numpy(), ks=[20], binarisation=FIXED, estimate=estimate
         )
         gaps.append(float(np.mean(exact - found[0].log_p)))
     assert gaps[0] > 0.01
@@ -145,7 +146,7 @@ def test_an_image_and_a_k_alone_give_what_they_give_among_others() -> None:
 def test_another_seed_gives_other_noise_and_another_binarisation() -> None:
     grey = np.full((2, 400), 0.5, np.float32)
     first, second = EvaluationNoise(0, [3]), EvaluationNoise(1, [3])
-    assert (first.binarise(grey, 0) != second.binarise(grey, 0)).mean() > 0.3
+    assert (first.binarise(grey, 0, DYNAMIC) != second.binarise(grey, 0, DYNAMIC)).mean() > 0.3
     assert not torch.allclose(first.draw(0, 1, 0)[0], second.draw(0, 1, 0)[0])
     assert not torch.allclose(first.draw(0, 1, 0)[0], first.draw(0, 1, 1)[0])
     assert not torch.allclose(first.draw(0, 1, 0)[0], first.draw(1, 1, 0)[0])
@@ -157,7 +158,7 @@ def test_evaluation_noise_is_standard_normal_and_binarisation_has_the_grey_value
     assert abs(float(noise.mean())) < 5 / math.sqrt(noise.numel())
     assert float(noise.var()) == pytest.approx(1, abs=5 * math.sqrt(2 / noise.numel()))
     grey = np.tile(np.array([0.0, 0.2, 0.9, 1.0], np.float32), (4000, 1))
-    mean = EvaluationNoise(0, [1]).binarise(grey, 0).mean(0)
+    mean = EvaluationNoise(0, [1]).binarise(grey, 0, DYNAMIC).mean(0)
     assert mean[0] == 0
     assert mean[3] == 1
     np.testing.assert_allclose(mean[1:3], [0.2, 0.9], atol=5 * 0.4 / math.sqrt(4000))

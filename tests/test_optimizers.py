@@ -9,6 +9,7 @@ from conftest import ARCHS, tiny_model
 from torch import nn
 
 from iwae_cli.core.errors import ConfigError
+from iwae_cli.data.binarisation import DYNAMIC
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.training.optimizers.adam import FusedAdam
 from iwae_cli.training.recipes import RECIPES
@@ -69,7 +70,7 @@ def test_the_length_of_a_step_goes_with_the_root_of_the_minibatch(
     images: int, batch_size: int | None, taken: int
 ) -> None:
     recipe = Kfac(encoder_rate=0.5, batch_size=batch_size)
-    optimizer = recipe.build(tiny_model(ARCHS["one"]), torch.zeros(images, 7), dynamic=True)
+    optimizer = recipe.build(tiny_model(ARCHS["one"]), torch.zeros(images, 7), binarisation=DYNAMIC)
     scale = math.sqrt(taken / 400)
     factors = [group["factor"] for group in optimizer.param_groups]
     assert factors == [0.5 * scale, scale]
@@ -93,7 +94,7 @@ def minimise(recipe: Recipe, scale: float, steps: int = 50) -> torch.Tensor:
     """Follow the gradient of a fixed noisy quadratic, multiplied by `scale`."""
     generator = torch.Generator().manual_seed(0)
     parameter = nn.Parameter(torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64))
-    optimizer = recipe.build(holding(parameter), torch.zeros(1, 1), dynamic=True)
+    optimizer = recipe.build(holding(parameter), torch.zeros(1, 1), binarisation=DYNAMIC)
     for step in range(steps):
         noise = torch.randn(3, generator=generator, dtype=torch.float64)
         parameter.grad = scale * (parameter.detach() + noise)
@@ -141,7 +142,7 @@ def test_original_adam_follows_the_authors_recurrence_and_does_not_move_at_first
     start = generator.normal(size=4)
     gradients = generator.normal(size=(30, 4))
     parameter = nn.Parameter(torch.from_numpy(start.copy()))
-    optimizer = recipe.build(holding(parameter), torch.zeros(1, 1), dynamic=True)
+    optimizer = recipe.build(holding(parameter), torch.zeros(1, 1), binarisation=DYNAMIC)
     expected, m, v = start.copy(), np.zeros(4), np.ones(4)
     for t, gradient in enumerate(gradients, start=1):
         optimizer.param_groups[0]["lr"] = rate = 1e-3 / t

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Normal
 
 from iwae_cli.core.config import Arch
+from iwae_cli.data.binarisation import DYNAMIC
 from iwae_cli.data.dataset import Dataset
 from iwae_cli.evaluation import visualisation as drawn
 from iwae_cli.evaluation.visualisation import GRID, pictures, posterior_densities, prior_samples
@@ -30,7 +31,7 @@ def dataset(shape: tuple[int, int] | None, *, pixels: int = 6, test: int = 30) -
     return Dataset(
         name="noise",
         label="noise",
-        binarization="dynamic",
+        binarisation=DYNAMIC,
         train=grey[:20],
         valid=grey[20:30],
         test=grey[30 : 30 + test],

@@ -15,6 +15,7 @@ from iwae_cli.cli.main import main
 from iwae_cli.core import config
 from iwae_cli.core.config import Arch
 from iwae_cli.core.errors import ConfigError
+from iwae_cli.data.binarisation import DYNAMIC, FIXED
 from iwae_cli.evaluation.encoding import Encoding, encode, encode_images, resampled
 from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.evaluation.visualisation import posterior_densities, sample, write_pictures
@@ -62,7 +63,7 @@ def encoded(model: IWAE, count: int = 5, **options: Any) -> Encoding:
         "k": 300,
         "samples": 4,
         "noise": EvaluationNoise(2, model.latents),
-        "dynamic": True,
+        "binarisation": DYNAMIC,
     }
     return encode_images(model, images, **{**values, **options})
 
@@ -92,7 +93,7 @@ def test_resampled_latents_have_the_exact_posterior_mean() -> None:
         k=4000,
         samples=2000,
         noise=EvaluationNoise(0, model.latents),
-        dynamic=False,
+        binarisation=FIXED,
     )
     error = np.sqrt(variance * (1 / 2000 + 1 / found.ess[:, None]))
     assert (np.abs(found.samples[0].mean(1) - mean) < 5 * error).all()
@@ -101,7 +102,7 @@ def test_resampled_latents_have_the_exact_posterior_mean() -> None:
 
 
 def test_means_are_exact_in_the_first_layer_and_averages_over_draws_above(model: IWAE) -> None:
-    found = encoded(model, 4, k=500, dynamic=False)
+    found = encoded(model, 4, k=500, binarisation=FIXED)
     x = (binary_images(4) * 0.8 + 0.1).float().double()
     np.testing.assert_allclose(found.means[0], model.posterior_means(x).numpy(), rtol=1e-12)
     noise = model.draw_noise(5000, 4, torch.Generator().manual_seed(1))

@@ -10,7 +10,7 @@ import torch
 from conftest import ARCHS
 
 from iwae_cli.core.errors import NonFiniteError
-from iwae_cli.data.binarisation import binarise
+from iwae_cli.data.binarisation import DYNAMIC, FIXED, Binarisation
 from iwae_cli.models.backward import ForwardPass
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE, Gradients
@@ -31,7 +31,9 @@ PIXELS, IMAGES = 7, 50
 SHORT: dict[str, Any] = {"passes": 3, "batch_size": 20, "k_growth": [2]}
 
 
-def trainer(recipe: Recipe | None = None, *, seed: int = 0, dynamic: bool = True) -> Trainer:
+def trainer(
+    recipe: Recipe | None = None, *, seed: int = 0, binarisation: Binarisation = DYNAMIC
+) -> Trainer:
     model = IWAE(PIXELS, ARCHS["two"])
     initialise(model, "glorot", generator=torch.Generator().manual_seed(0), mean_image=None)
     grey = torch.rand(IMAGES, PIXELS, generator=torch.Generator().manual_seed(1))
@@ -41,9 +43,9 @@ def trainer(recipe: Recipe | None = None, *, seed: int = 0, dynamic: bool = True
         recipe or Fast(**SHORT),
         k=4,
         seed=seed,
-        train=grey if dynamic else grey.round(),
+        train=grey if binarisation.random else grey.round(),
         valid=grey[:10],
-        dynamic=dynamic,
+        binarisation=binarisation,
     )
 
 
@@ -95,7 +97,7 @@ def test_every_image_counts_the_same_in_a_smaller_last_minibatch(
     kind: type[Paper | OriginalCode],
 ) -> None:
     recipe = kind(stages=1, batch_size=20, shuffle=False)
-    one = trainer(recipe, dynamic=False)
+    one = trainer(recipe, binarisation=FIXED)
     one.step()
     one.step()
     whole = parameters(one)
@@ -168,7 +170,7 @@ def test_the_validation_bound_follows_the_schedule_of_the_objective() -> None:
             other.step()
             if other.step_in_pass == other.steps_per_pass:
                 other.pass_index, other.step_in_pass = other.pass_index + 1, 0
-        found = validation_bound(other.model, now, last, k=4, seed=0, dynamic=True)
+        found = validation_bound(other.model, now, last, k=4, seed=0, binarisation=DYNAMIC)
         assert rows[passes - 1].valid_bound == pytest.approx(found, rel=1e-6)
 
 
@@ -181,7 +183,7 @@ def test_seeds_differ_and_a_seed_repeats() -> None:
 
 
 def test_fixed_binarisation_leaves_images_as_they_are() -> None:
-    one = trainer(Paper(stages=1), dynamic=False)
+    one = trainer(Paper(stages=1), binarisation=FIXED)
     seen: list[torch.Tensor] = []
     forward = one.model.forward_pass
 
@@ -197,7 +199,7 @@ def test_fixed_binarisation_leaves_images_as_they_are() -> None:
 def test_dynamic_binarisation_has_the_grey_value_as_mean() -> None:
     """Five standard errors; false alarm 6e-7."""
     grey = torch.tensor([0.0, 0.25, 1.0]).expand(40_000, 3)
-    mean = binarise(grey, torch.Generator().manual_seed(0)).mean(0)
+    mean = DYNAMIC.draw(grey, torch.Generator().manual_seed(0)).mean(0)
     assert mean[0] == 0
     assert mean[2] == 1
     assert float(mean[1]) == pytest.approx(0.25, abs=5 * math.sqrt(0.1875 / 40_000))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from iwae_cli import objectives
 from iwae_cli.core.config import Arch
+from iwae_cli.data.binarisation import DYNAMIC, FIXED
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.base import Objective
@@ -53,7 +54,7 @@ def trainer(objective: Objective, device: str = "cpu") -> Trainer:
         seed=0,
         train=grey,
         valid=grey[:0],
-        dynamic=True,
+        binarisation=DYNAMIC,
     )
 
 
@@ -80,7 +81,7 @@ def test_updates_of_the_papers_network_follow_plain_adam_in_float64(
     optimizer = FusedAdam(model.parameters(), **settings)
     optimizer.param_groups[0]["lr"] = 1e-3
     plain = torch.optim.Adam(exact.parameters(), lr=1e-3, foreach=False, **settings)
-    update = Update(model, optimizer, generator, "mean", dynamic=False)
+    update = Update(model, optimizer, generator, "mean", binarisation=FIXED)
     same = torch.Generator()
     for _ in range(5):
         x = (torch.rand(20, 784, generator=generator) < 0.2).float()
@@ -120,7 +121,7 @@ def test_an_estimator_that_changes_during_training_is_not_recorded() -> None:
     one = trainer(objectives.find("iwae")())
     plain = one.update
     assert isinstance(plain, Update)
-    on_gpu = Update(plain.model, plain.optimizer, OnAGpu(), "mean", True)
+    on_gpu = Update(plain.model, plain.optimizer, OnAGpu(), "mean", DYNAMIC)
     fixed, changing = Ciwae(), Ciwae(beta=0.1, beta_end=0.9)
     assert isinstance(update_of(on_gpu, capturable=True, objective=fixed), RecordedUpdate)
     assert update_of(on_gpu, capturable=True, objective=changing) is on_gpu
@@ -134,7 +135,7 @@ def test_a_cuda_graph_trains_as_plain_code_does() -> None:
     recorded, plain = trainer(objective, "cuda"), trainer(objective, "cuda")
     assert isinstance(recorded.update, RecordedUpdate)
     plain.update = recorded.update.update.__class__(
-        plain.model, plain.optimizer, plain.generator, "mean", True
+        plain.model, plain.optimizer, plain.generator, "mean", DYNAMIC
     )
     torch.testing.assert_close(trained(recorded), trained(plain), rtol=1e-4, atol=1e-5)
     graphs = [one.graph for one in recorded.update.recordings.values()]

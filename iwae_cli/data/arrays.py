@@ -15,6 +15,7 @@ from iwae_cli.core.identity import NOT_IDENTITY
 from iwae_cli.core.seeding import derived_seed
 from iwae_cli.data import array_files, pixels
 from iwae_cli.data.array_names import NAMES, label_of, usual
+from iwae_cli.data.binarisation import DYNAMIC, FIXED
 from iwae_cli.data.dataset import Dataset
 
 log = logging.getLogger("iwae")
@@ -133,7 +134,7 @@ class Arrays:
         return Dataset(
             name=label,
             label=label,
-            binarization="fixed" if all(map(pixels.is_binary, images.values())) else "dynamic",
+            binarisation=FIXED if all(map(pixels.is_binary, images.values())) else DYNAMIC,
             train=rest,
             valid=images["valid"],
             test=images["test"],

@@ -8,6 +8,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from iwae_cli.data.binarisation import Binarisation
+
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 
@@ -19,8 +21,8 @@ class Dataset:
     Attributes:
         name: The source, such as `mnist`; part of a run's folder name.
         label: What results call it, such as `MNIST` or `rebuilt OMNIGLOT`.
-        binarization: `dynamic` where pixels are grey values, drawn anew as 0 or 1 at every use
-            with the grey value as probability; `fixed` where every pixel is already 0 or 1.
+        binarisation: `DYNAMIC` where pixels are grey values, `FIXED` where every pixel is already
+            0 or 1.
         train: Training images, float32 in [0, 1], [N, D].
         valid: Held-out images, [N', D]; may have no rows.
         test: Test images, [N'', D].
@@ -29,7 +31,7 @@ class Dataset:
 
     name: str
     label: str
-    binarization: Literal["dynamic", "fixed"]
+    binarisation: Binarisation
     train: NDArray[np.float32]
     valid: NDArray[np.float32]
     test: NDArray[np.float32]

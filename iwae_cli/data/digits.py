@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from iwae_cli.core.config import require
+from iwae_cli.data.binarisation import DYNAMIC
 from iwae_cli.data.dataset import Dataset
 
 IMAGES = 1797
@@ -38,7 +39,7 @@ class Digits:
         return Dataset(
             name=self.name,
             label="digits",
-            binarization="dynamic",
+            binarisation=DYNAMIC,
             train=images[:train],
             valid=images[train : train + self.valid],
             test=images[train + self.valid :],

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from iwae_cli.core.config import require
 from iwae_cli.core.errors import DataError
 from iwae_cli.data import download
+from iwae_cli.data.binarisation import DYNAMIC
 from iwae_cli.data.dataset import Dataset
 
 MIRRORS = (
@@ -54,7 +55,7 @@ class Mnist:
         return Dataset(
             name=self.name,
             label="MNIST",
-            binarization="dynamic",
+            binarisation=DYNAMIC,
             train=images[:cut],
             valid=images[cut:],
             test=_images(download.read(TEST)),

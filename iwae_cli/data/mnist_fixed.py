@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from iwae_cli.core.config import require
 from iwae_cli.core.errors import DataError
 from iwae_cli.data import download
+from iwae_cli.data.binarisation import FIXED
 from iwae_cli.data.dataset import Dataset
 
 MIRROR = "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/"
@@ -44,7 +45,7 @@ class MnistFixed:
         return Dataset(
             name=self.name,
             label="fixed MNIST",
-            binarization="fixed",
+            binarisation=FIXED,
             train=images[:cut],
             valid=images[cut:],
             test=_images(download.read(TEST)),

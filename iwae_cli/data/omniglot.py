@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from iwae_cli.core.config import require
 from iwae_cli.core.errors import DataError
 from iwae_cli.data import download
+from iwae_cli.data.binarisation import DYNAMIC
 from iwae_cli.data.dataset import Dataset
 
 log = logging.getLogger("iwae")
@@ -62,7 +63,7 @@ class Omniglot:
         return Dataset(
             name=self.name,
             label=label,
-            binarization="dynamic",
+            binarisation=DYNAMIC,
             train=train[:cut],
             valid=train[cut:],
             test=test,

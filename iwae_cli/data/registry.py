@@ -78,7 +78,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     described: dict[str, Any] = {
         "name": dataset.name,
         "label": dataset.label,
-        "binarization": dataset.binarization,
+        "binarization": dataset.binarisation.name,
         "content_hash": dataset.content_hash,
         "image_shape": list(dataset.image_shape) if dataset.image_shape else None,
         "splits": {},

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from iwae_cli.core import config
 from iwae_cli.core.errors import ConfigError
+from iwae_cli.data.binarisation import Binarisation
 from iwae_cli.data.dataset import Split
 from iwae_cli.evaluation.evaluate import evaluate_run
 from iwae_cli.evaluation.likelihood import log_likelihoods
@@ -32,7 +33,12 @@ BATCH = 100
 
 @torch.inference_mode()
 def unit_variances(
-    model: IWAE, images: NDArray[np.float32], *, samples: int, seed: int, dynamic: bool
+    model: IWAE,
+    images: NDArray[np.float32],
+    *,
+    samples: int,
+    seed: int,
+    binarisation: Binarisation,
 ) -> list[Tensor]:
     """Return A_u = Var_x(E_q[u | x]) of each unit, float64, [H] for each stochastic layer.
 
@@ -48,7 +54,7 @@ def unit_variances(
         images: In [0, 1], [N, D].
         samples: Draws of the layers below, from 1 to `noise.BLOCK`.
         seed: Of binarisation and noise.
-        dynamic: Binarise the images once; else they are used as they are.
+        binarisation: Of the images.
     """
     noise = EvaluationNoise(seed, model.latents)
     parameter = next(model.parameters())
@@ -56,7 +62,7 @@ def unit_variances(
     spreads: list[list[Tensor]] = [[] for _ in model.latents]
     for first in range(0, len(images), BATCH):
         x = images[first : first + BATCH]
-        below = torch.from_numpy(noise.binarise(x, first) if dynamic else x).to(parameter)
+        below = torch.from_numpy(noise.binarise(x, first, binarisation)).to(parameter)
         draws = noise.draw(first, len(x), 0) if len(model.latents) > 1 else ()
         for level, layer in enumerate(model.recognition):
             q = layer(below)
@@ -158,7 +164,9 @@ def active_units(
         split, images, samples = "train", run.images("train", ORIGINAL_IMAGES), 1
     else:
         images = run.images(split, limit)
-    layers = unit_variances(run.model, images, samples=samples, seed=seed, dynamic=run.dynamic)
+    layers = unit_variances(
+        run.model, images, samples=samples, seed=seed, binarisation=run.binarisation
+    )
     table = pd.concat(
         pd.DataFrame({"layer": level, "unit": range(1, len(a) + 1), "variance": a.numpy()})
         for level, a in enumerate(layers, start=1)
@@ -224,7 +232,11 @@ def check_removal(
     whole = run.folder.read_per_image()[key_of(row).array_name()]
     noise = EvaluationNoise(seed, run.model.latents, units=kept)
     pruned = log_likelihoods(
-        without_units(run.model, kept), images, ks=[k], noise=noise, dynamic=run.dynamic
+        without_units(run.model, kept),
+        images,
+        ks=[k],
+        noise=noise,
+        binarisation=run.binarisation,
     )[0]
     difference = whole - pruned.log_p
     return {

@@ -117,7 +117,7 @@ def interpolated(steps: Array, found: Annealing, work: Annealing) -> Array:
 def inputs_of(run: TrainedRun, images: Images, first: int, seed: int) -> Tensor:
     """Return images as the model reads them, binarised as in every evaluation of this seed."""
     noise = EvaluationNoise(seed, run.model.latents)
-    x = noise.binarise(images, first) if run.dynamic else images
+    x = noise.binarise(images, first, run.binarisation)
     return torch.from_numpy(x).to(next(run.model.parameters()))
 
 

@@ -15,6 +15,7 @@ from iwae_cli.core.errors import ConfigError
 from iwae_cli.core.progress import ProgressReport
 from iwae_cli.data import pixels
 from iwae_cli.data.arrays import read_images
+from iwae_cli.data.binarisation import DYNAMIC, Binarisation
 from iwae_cli.data.dataset import Split
 from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
 from iwae_cli.evaluation.sampling import COPIES, MEMORY_BYTES, Images, importance_samples
@@ -51,7 +52,7 @@ def encode_images(
     k: int,
     samples: int,
     noise: EvaluationNoise,
-    dynamic: bool,
+    binarisation: Binarisation,
     memory_bytes: int = MEMORY_BYTES,
 ) -> Encoding:
     """Return posterior means and samples resampled by importance weights for each image.
@@ -66,7 +67,7 @@ def encode_images(
         k: Draws of q an image.
         samples: Samples to keep of an image, S.
         noise: Source of binarisation, noise and choice.
-        dynamic: Binarise the images once; else they are used as they are.
+        binarisation: Of the images.
         memory_bytes: Budget for the largest activations.
     """
     widest = max(p.shape[0] for p in model.parameters())
@@ -77,7 +78,7 @@ def encode_images(
     with ProgressReport("encode_images", total=len(images)) as report:
         for first in range(0, len(images), batch):
             x = images[first : first + batch]
-            x = noise.binarise(x, first) if dynamic else x
+            x = noise.binarise(x, first, binarisation)
             parts.append(encode_batch(model, x, noise, first, k=k, samples=samples, rows=rows))
             if report.due():
                 done = first + len(x)
@@ -190,7 +191,7 @@ def encode(
         k=k,
         samples=samples,
         noise=EvaluationNoise(seed, run.model.latents),
-        dynamic=run.dynamic,
+        binarisation=run.binarisation,
     )
     settings = {**run.about, "images": len(images), "k": k, "samples": samples, "seed": seed}
     arrays: dict[str, NDArray[Any]] = {}
@@ -211,14 +212,14 @@ class ModelWithImages:
     Attributes:
         model: On its device.
         images: In [0, 1], [N, D].
-        dynamic: Whether they are to be binarised.
+        binarisation: Of the images.
         folder: Of the run, or what stands for one.
         about: Which model and images they are.
     """
 
     model: IWAE
     images: Images
-    dynamic: bool
+    binarisation: Binarisation
     folder: RunFolder
     about: dict[str, Any]
 
@@ -233,11 +234,11 @@ class ModelWithImages:
         if data is None or is_own(path, data):
             run = TrainedRun(path, device=device, data=data)
             about = {**run.provenance(), "split": split}
-            return cls(run.model, run.images(split), run.dynamic, run.folder, about)
+            return cls(run.model, run.images(split), run.binarisation, run.folder, about)
         folder, stored = opened(path)
         model = stored.network().to(device_of(device))
         real = model.likelihood.real
         images = pixels.rows(read_images(str(data)), model.data_dim, str(data), real=real)
         about = {"run": folder.path.stem, "passes": stored.training.pass_index}
-        dynamic = model.likelihood.binarises
-        return cls(model, images, dynamic, folder, {**about, "data": str(data)})
+        binarisation = DYNAMIC.if_wanted(model.likelihood.binarises)
+        return cls(model, images, binarisation, folder, {**about, "data": str(data)})

@@ -156,7 +156,7 @@ def computed(
         images,
         ks=list(keys),
         noise=EvaluationNoise(seed, run.model.latents),
-        dynamic=run.dynamic,
+        binarisation=run.binarisation,
         estimate=estimator.objective.bound,
         weights=weights,
     )

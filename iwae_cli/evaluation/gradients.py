@@ -232,7 +232,7 @@ def gradients(
     check_k(found, k)
     run = TrainedRun(path, device=device)
     grey = run.images(split, images)
-    x = EvaluationNoise(seed, run.model.latents).binarise(grey, 0) if run.dynamic else grey
+    x = EvaluationNoise(seed, run.model.latents).binarise(grey, 0, run.binarisation)
     rows = gradient_statistics(
         run.model,
         torch.from_numpy(x).to(run.device),

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from iwae_cli.core.progress import ProgressReport
+from iwae_cli.data.binarisation import DYNAMIC, Binarisation
 from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
 from iwae_cli.evaluation.parallel import side_by_side, workers_for
 from iwae_cli.evaluation.sampling import (
@@ -97,7 +98,7 @@ def log_likelihoods(
     *,
     ks: Sequence[int] = (5000,),
     noise: EvaluationNoise | None = None,
-    dynamic: bool = True,
+    binarisation: Binarisation = DYNAMIC,
     estimate: Callable[[torch.Tensor], torch.Tensor] = log_mean_exp,
     weights: LogWeights = log_weights,
     memory_bytes: int = MEMORY_BYTES,
@@ -113,8 +114,7 @@ def log_likelihoods(
         images: In [0, 1], [N, D].
         ks: Numbers of samples.
         noise: Source of binarisation and noise; None for the one with seed 0.
-        dynamic: Binarise the images once, with grey values as probabilities; else they are
-            used as they are.
+        binarisation: Of the images, once for all samples.
         estimate: Makes estimates of log p(x), [B], of log weights, float64, [k, B].
         weights: Draws the samples; those of q unless another proposal is named.
         memory_bytes: Budget for the largest activations.
@@ -135,7 +135,7 @@ def log_likelihoods(
 
     def estimates(first: int) -> list[PerImage]:
         x = images[first : first + batch]
-        x = noise.binarise(x, first) if dynamic else x
+        x = noise.binarise(x, first, binarisation)
         log_w = weights(model, x, noise, first_image=first, k=ks[-1], rows=rows)
         parts = [log_w[:k] for k in ks]
         return [torch.stack(per_image(part, estimate)).numpy() for part in parts]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from iwae_cli.core.seeding import derived_seed
+from iwae_cli.data.binarisation import Binarisation
 
 # Samples of an image whose evaluation noise is drawn together, whatever the batch or chunk.
 BLOCK = 250
@@ -57,12 +58,13 @@ class EvaluationNoise:
     def _generator(self, image: int, purpose: int) -> np.random.Generator:
         return np.random.Generator(self._philox(image, purpose, 0))
 
-    def binarise(self, grey: NDArray[np.float32], first_image: int) -> NDArray[np.float32]:
-        """Return zeros and ones for the images from number `first_image` on, [B, D]."""
-        uniform = np.empty_like(grey)
-        for row, out in enumerate(uniform):
-            self._generator(first_image + row, _BINARISATION).random(dtype=np.float32, out=out)
-        return (uniform < grey).astype(np.float32)
+    def binarise(
+        self, images: NDArray[np.float32], first_image: int, binarisation: Binarisation
+    ) -> NDArray[np.float32]:
+        """Return the images from number `first_image` on as a model reads them, [B, D]."""
+        return binarisation.draw_rows(
+            images, lambda row: self._generator(first_image + row, _BINARISATION)
+        )
 
     def draw(
         self, first_image: int, images: int, block: int, blocks: int = 1

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from iwae_cli.core.device import device_of
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.data import pixels
+from iwae_cli.data.binarisation import DYNAMIC, Binarisation
 from iwae_cli.evaluation.encoding import Encoding, encode_images
 from iwae_cli.evaluation.likelihood import Likelihood, log_likelihoods
 from iwae_cli.evaluation.noise import EvaluationNoise
@@ -75,8 +76,9 @@ class TrainedModel:
         if k < 1:
             raise ConfigError(f"k must be at least 1, got {k}")
         noise = EvaluationNoise(seed, self.network.latents)
-        rows, dynamic = self.rows(images), self.network.likelihood.binarises
-        return log_likelihoods(self.network, rows, ks=[k], noise=noise, dynamic=dynamic)[0]
+        return log_likelihoods(
+            self.network, self.rows(images), ks=[k], noise=noise, binarisation=self.binarisation
+        )[0]
 
     def encode(
         self, images: ArrayLike, *, k: int = 50, samples: int = 1, seed: int = 0
@@ -96,8 +98,14 @@ class TrainedModel:
         if min(k, samples) < 1:
             raise ConfigError(f"k and samples must be at least 1, got {k} and {samples}")
         noise = EvaluationNoise(seed, self.network.latents)
-        rows, dynamic = self.rows(images), self.network.likelihood.binarises
-        return encode_images(self.network, rows, k=k, samples=samples, noise=noise, dynamic=dynamic)
+        return encode_images(
+            self.network,
+            self.rows(images),
+            k=k,
+            samples=samples,
+            noise=noise,
+            binarisation=self.binarisation,
+        )
 
     def reconstruct(self, images: ArrayLike, *, seed: int = 0) -> Array:
         """Return E[x | h_1] at the posterior mean of h_1, [N, H, W], or [N, D] if flat.
@@ -106,11 +114,15 @@ class TrainedModel:
             >>> model.reconstruct(images).shape
             (6, 8, 8)
         """
-        rows = self.rows(images)
-        if self.network.likelihood.binarises:
-            rows = EvaluationNoise(seed, self.network.latents).binarise(rows, 0)
+        noise = EvaluationNoise(seed, self.network.latents)
+        rows = noise.binarise(self.rows(images), 0, self.binarisation)
         x = torch.from_numpy(rows).to(next(self.network.parameters()))
         return self.shaped(reconstructions(self.network, x))
+
+    @property
+    def binarisation(self) -> Binarisation:
+        """Of images that someone brings: zeros and ones stay what they are."""
+        return DYNAMIC.if_wanted(self.network.likelihood.binarises)
 
     def rows(self, images: ArrayLike) -> Array:
         """Return images as rows of pixels, in [0, 1] or, for `gaussian`, real, float32, [N, D].

@@ -14,6 +14,7 @@ from iwae_cli.core.device import device_of, precision_of, products_of
 from iwae_cli.core.errors import ConfigError, DataError
 from iwae_cli.data import registry
 from iwae_cli.data.arrays import Arrays
+from iwae_cli.data.binarisation import Binarisation
 from iwae_cli.data.dataset import SPLITS, Dataset, Split
 from iwae_cli.models import likelihoods
 from iwae_cli.runs.checkpoint import Checkpoint
@@ -86,14 +87,9 @@ class TrainedRun:
         )
 
     @property
-    def dynamic(self) -> bool:
-        """Whether images are binarised with grey values as probabilities."""
-        return self.binarization == "dynamic"
-
-    @property
-    def binarization(self) -> str:
-        """That of the data, or `none` where the likelihood takes grey or real values."""
-        return self.dataset.binarization if self.model.likelihood.binarises else "none"
+    def binarisation(self) -> Binarisation:
+        """That of the data, or `NONE` where the likelihood takes grey or real values."""
+        return self.dataset.binarisation.if_wanted(self.model.likelihood.binarises)
 
     def images(self, split: Split, limit: int | None = None) -> np.ndarray[Any, np.dtype[Any]]:
         """Return the first `limit` images of a split, all with None.
@@ -120,7 +116,7 @@ class TrainedRun:
             "passes": training.pass_index,
             "steps": training.steps,
             "data": self.dataset.label,
-            "binarization": self.binarization,
+            "binarization": self.binarisation.name,
             "likelihood": self.model.likelihood.name,
             "identity": self.checkpoint.identity,
             "parameters": self.checkpoint.parameters_digest,

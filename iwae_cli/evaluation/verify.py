@@ -119,7 +119,7 @@ def evaluation_check(
     """Return whether plain formulas in float64 give the stored estimates of the first images."""
     grey = run.dataset.split(cast(Split, key.split))[: min(images, key.images)]
     noise = EvaluationNoise(key.seed, run.model.latents)
-    pixels = noise.binarise(grey, 0) if run.dynamic else grey
+    pixels = noise.binarise(grey, 0, run.binarisation)
     again = []
     with ProgressReport("verify", total=len(grey)) as report:
         for index, x in enumerate(torch.from_numpy(pixels)):

@@ -83,8 +83,8 @@ def grey(images: Array, like: Array) -> Array:
 
 def binary(model: IWAE, dataset: Dataset, images: Array, seed: int) -> Tensor:
     """Return images as the model reads them, [N, D], in its precision and on its device."""
-    if dataset.binarization == "dynamic" and model.likelihood.binarises:
-        images = EvaluationNoise(seed, model.latents).binarise(images, 0)
+    binarisation = dataset.binarisation.if_wanted(model.likelihood.binarises)
+    images = EvaluationNoise(seed, model.latents).binarise(images, 0, binarisation)
     return torch.from_numpy(images).to(next(model.parameters()))
 
 

@@ -106,7 +106,7 @@ class Forecaster:
             if key not in self._measured:
                 few = images[: IMAGES * workers_for(run.device)]
                 self._measured[key] = log_likelihoods(
-                    trainer.model.multiply_in(None), few, ks=[k], dynamic=trainer.dynamic
+                    trainer.model.multiply_in(None), few, ks=[k], binarisation=run.binarisation
                 )[0].seconds / len(few)
             total += self._measured[key] * len(images)
         return total

@@ -30,7 +30,7 @@ def say_of_values(run: ResolvedRun) -> None:
     """Log what is done with the user's grey values, or what to do with real ones."""
     if not isinstance(run.components.source, Arrays):
         return
-    if run.binarization == "dynamic":
+    if run.binarisation.random:
         log.info(
             "grey values are binarised anew at every use, as in the paper; "
             "likelihood=continuous_bernoulli takes them as they are"

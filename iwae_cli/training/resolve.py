@@ -15,6 +15,7 @@ from iwae_cli.core.device import check_compiler, device_of, precision_of
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.core.identity import identity, identity_fields
 from iwae_cli.data import registry
+from iwae_cli.data.binarisation import FIXED, Binarisation
 from iwae_cli.data.dataset import Dataset, Source
 from iwae_cli.models import likelihoods
 from iwae_cli.models.likelihoods.base import Likelihood
@@ -177,9 +178,9 @@ class ResolvedRun:
         return precision_of(self.settings.precision, self.device)
 
     @property
-    def binarization(self) -> str:
-        """That of the data, or `none` where the likelihood takes grey or real values."""
-        return self.dataset.binarization if self.components.likelihood.binarises else "none"
+    def binarisation(self) -> Binarisation:
+        """That of the data, or `NONE` where the likelihood takes grey or real values."""
+        return self.dataset.binarisation.if_wanted(self.components.likelihood.binarises)
 
     @cached_property
     def identity(self) -> str:
@@ -236,7 +237,7 @@ def prepare(settings: Config) -> ResolvedRun:
     """
     components = components_of(settings)
     dataset = registry.loaded(components.source, real=components.likelihood.real)
-    if dataset.binarization == "fixed" and not components.likelihood.binary:
+    if dataset.binarisation is FIXED and not components.likelihood.binary:
         raise ConfigError(
             f"every pixel of {dataset.label} is 0 or 1, where the density of "
             f"{components.likelihood.name} has no maximum: use likelihood=bernoulli"

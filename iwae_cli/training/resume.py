@@ -27,7 +27,7 @@ def checkpoint_of(trainer: Trainer, run: ResolvedRun) -> Checkpoint:
         data=TrainedOn(
             hash=run.dataset.content_hash,
             label=run.dataset.label,
-            binarization=run.binarization,
+            binarization=run.binarisation.name,
             pixels=run.dataset.train.shape[1],
             image_shape=run.dataset.image_shape,
         ),

@@ -188,7 +188,7 @@ def new_trainer(run: ResolvedRun) -> Trainer:
         seed=settings.seed,
         train=torch.from_numpy(dataset.train).to(run.device),
         valid=torch.from_numpy(dataset.valid).to(run.device),
-        dynamic=run.binarization == "dynamic",
+        binarisation=run.binarisation,
     )
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from iwae_cli.data.binarisation import binarise
+from iwae_cli.data.binarisation import Binarisation
 from iwae_cli.models.iwae import IWAE, Reduction, uniform_shape
 from iwae_cli.models.row_lottery import ample_capacity
 from iwae_cli.objectives.base import Objective
@@ -22,7 +22,7 @@ class Update:
         optimizer: Of its parameters.
         generator: Of binarisation and noise; on the same device.
         reduction: Of the losses of a minibatch.
-        dynamic: Whether images are binarised anew at every use.
+        binarisation: Of the images.
         all_rows: Whether every sample takes part in the backward pass; else those that the
             lottery of `models.row_lottery` keeps.
         images: Of a whole minibatch; a smaller one, the last of a pass, counts for less in a mean,
@@ -33,7 +33,7 @@ class Update:
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
     reduction: Reduction
-    dynamic: bool
+    binarisation: Binarisation
     all_rows: bool = True
     images: int | None = None
 
@@ -50,7 +50,7 @@ class Update:
             k: Samples an image.
             objective: The estimator.
         """
-        x = binarise(grey, self.generator) if self.dynamic else grey
+        x = self.binarisation.draw(grey, self.generator)
         noise = self.model.draw_noise(k, len(x), self.generator)
         # a recorded update needs shapes that do not depend on the data
         capacity = None if x.device.type == "cpu" else ample_capacity(k, len(x))

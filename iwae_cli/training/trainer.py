@@ -11,6 +11,7 @@ from iwae_cli.core.errors import NonFiniteError, Stopped
 from iwae_cli.core.progress import Forecast, ProgressReport
 from iwae_cli.core.seeding import derived_seed, set_generator
 from iwae_cli.core.signals import StopSignals, named
+from iwae_cli.data.binarisation import Binarisation
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.base import Objective
 from iwae_cli.runs.metrics import Metrics
@@ -35,7 +36,7 @@ class Trainer:
         seed: Of the order of images, the binarisation and the noise.
         train: Training images in [0, 1], [N, D].
         valid: Held-out images, [N', D]; may have no rows.
-        dynamic: Whether images are binarised anew at every use.
+        binarisation: Of the images.
     """
 
     def __init__(
@@ -48,12 +49,12 @@ class Trainer:
         seed: int,
         train: Tensor,
         valid: Tensor,
-        dynamic: bool,
+        binarisation: Binarisation,
     ) -> None:
         self.model, self.objective, self.recipe = model, objective, recipe
-        self.k, self.seed, self.dynamic = k, seed, dynamic
+        self.k, self.seed, self.binarisation = k, seed, binarisation
         self.train, self.valid = train, valid
-        self.optimizer = recipe.build(model, train, dynamic=dynamic)
+        self.optimizer = recipe.build(model, train, binarisation=binarisation)
         self.generator = torch.Generator(train.device)
         self.generator.manual_seed(derived_seed(seed, "training"))
         self.batch_size = recipe.images_per_step(len(train))
@@ -67,7 +68,7 @@ class Trainer:
             self.optimizer,
             self.generator,
             recipe.reduction,
-            dynamic,
+            binarisation,
             recipe.all_rows,
             min(self.batch_size, len(train)),
         )
@@ -244,5 +245,10 @@ class Trainer:
     def _validation_bound(self, passes: int) -> float:
         objective = self.objective.at(passes / self.recipe.total_passes)
         return validation_bound(
-            self.model, objective, self.valid, k=self.k, seed=self.seed, dynamic=self.dynamic
+            self.model,
+            objective,
+            self.valid,
+            k=self.k,
+            seed=self.seed,
+            binarisation=self.binarisation,
         )

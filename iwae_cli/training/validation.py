@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from iwae_cli.core.seeding import derived_seed
-from iwae_cli.data.binarisation import binarise
+from iwae_cli.data.binarisation import Binarisation
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.objectives.base import Objective
 from iwae_cli.runs.metrics import Metrics
@@ -21,7 +21,13 @@ PATIENCE = 5  # bounds below the best, one after another, that are not chance
 
 @torch.no_grad()
 def validation_bound(
-    model: IWAE, objective: Objective, images: Tensor, *, k: int, seed: int, dynamic: bool
+    model: IWAE,
+    objective: Objective,
+    images: Tensor,
+    *,
+    k: int,
+    seed: int,
+    binarisation: Binarisation,
 ) -> float:
     """Return the objective's bound on held-out images, nats per image.
 
@@ -33,13 +39,13 @@ def validation_bound(
         images: In [0, 1], [N, D].
         k: Samples an image.
         seed: Of the run.
-        dynamic: Whether images are binarised.
+        binarisation: Of the images.
     """
     generator = torch.Generator(images.device)
     generator.manual_seed(derived_seed(seed, "validation"))
     total = 0.0
     for grey in torch.split(images, BATCH):
-        x = binarise(grey, generator) if dynamic else grey
+        x = binarisation.draw(grey, generator)
         log_w = model.importance_sample(x, model.draw_noise(k, len(x), generator)).log_w
         total += float(objective.bound(log_w).sum())
     return total / len(images)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from iwae_cli.core.errors import NonFiniteError
+from iwae_cli.data.binarisation import Binarisation
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.training.optimizers.kronecker import (
@@ -42,7 +43,7 @@ class KFAC(torch.optim.Optimizer):
     Args:
         model: Its conditional layers give the factors; on its device.
         images: Training images in [0, 1], [N, D]; the first layer's A is that of all of them.
-        dynamic: Whether they are binarised anew at every use.
+        binarisation: What is done with them before the model reads them.
         rates: What the length of a step of each network, q and p, is over `lr`.
         adam_rate: Adam's learning rate over `lr`.
         momentum: Decay of the sum of gradients.
@@ -55,7 +56,7 @@ class KFAC(torch.optim.Optimizer):
         model: IWAE,
         *,
         images: Tensor,
-        dynamic: bool,
+        binarisation: Binarisation,
         rates: tuple[float, float] = (1.0, 1.0),
         adam_rate: float = 5e-3,
         momentum: float = 0.9,
@@ -75,7 +76,9 @@ class KFAC(torch.optim.Optimizer):
         self.adam = torch.optim.Adam(others, lr=0.0) if others else None
         self.adam_rate, self.others = adam_rate, [self.names[parameter] for parameter in others]
         first = model.first_layers()
-        self.known = {layer.weight: moments_of(images, binary=dynamic) for layer in first}
+        self.known = {
+            layer.weight: moments_of(images, binary=binarisation.random) for layer in first
+        }
 
     @property
     def steps(self) -> int:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from iwae_cli.core.config import require
+from iwae_cli.data.binarisation import Binarisation
 from iwae_cli.models.iwae import IWAE, Reduction
 from iwae_cli.training.optimizers.adam import FusedAdam, OriginalAdam
 from iwae_cli.training.recipes.base import Recipe, check_batch_size, check_growth, check_passes
@@ -40,7 +41,9 @@ class Adam(Recipe):
         """Return the option `batch_size`."""
         return self.batch_size
 
-    def build(self, model: IWAE, images: Tensor, *, dynamic: bool) -> torch.optim.Optimizer:
+    def build(
+        self, model: IWAE, images: Tensor, *, binarisation: Binarisation
+    ) -> torch.optim.Optimizer:
         """Return Adam; on a GPU it can be recorded, with its learning rate in a tensor."""
         betas, device = (self.beta1, self.beta2), images.device
         if device.type == "cpu":
@@ -105,7 +108,9 @@ class OriginalCode(Paper):
         rounded = [round(10 ** (1 - i / 7), 1) for i in range(self.stages)]
         return Stages([self.learning_rate * one / 10 for one in rounded])
 
-    def build(self, model: IWAE, images: Tensor, *, dynamic: bool) -> torch.optim.Optimizer:
+    def build(
+        self, model: IWAE, images: Tensor, *, binarisation: Binarisation
+    ) -> torch.optim.Optimizer:
         """Return the authors' variant of Adam."""
         return OriginalAdam(model.parameters(), betas=(self.beta1, self.beta2), eps=self.eps)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from iwae_cli.core.config import require
+from iwae_cli.data.binarisation import Binarisation
 from iwae_cli.models.iwae import IWAE, Reduction
 from iwae_cli.training.schedules import KGrowth, LearningRate
 
@@ -69,13 +70,15 @@ class Recipe(ABC):
         return float(sum(self.k_at(index, k) + image for index in range(passes)))
 
     @abstractmethod
-    def build(self, model: IWAE, images: Tensor, *, dynamic: bool) -> torch.optim.Optimizer:
+    def build(
+        self, model: IWAE, images: Tensor, *, binarisation: Binarisation
+    ) -> torch.optim.Optimizer:
         """Return the optimiser of a model; the learning rate is set before each step.
 
         Args:
             model: On the device it will be trained on.
             images: Training images in [0, 1], [N, D].
-            dynamic: Whether they are binarised anew at every use.
+            binarisation: What is done with them before the model reads them.
         """
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from iwae_cli.core.config import require
+from iwae_cli.data.binarisation import Binarisation
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.training.optimizers.kfac import KFAC
 from iwae_cli.training.recipes.base import Recipe, check_batch_size, check_growth, check_passes
@@ -95,14 +96,16 @@ class Kfac(Recipe):
         """Parts of the given shares."""
         return KGrowth(self.k_growth, self.k_shares)
 
-    def build(self, model: IWAE, images: Tensor, *, dynamic: bool) -> torch.optim.Optimizer:
+    def build(
+        self, model: IWAE, images: Tensor, *, binarisation: Binarisation
+    ) -> torch.optim.Optimizer:
         """Return K-FAC."""
         taken = min(self.images_per_step(len(images)), len(images))
         scale = math.sqrt(taken / MANY)
         return KFAC(
             model,
             images=images,
-            dynamic=dynamic,
+            binarisation=binarisation,
             rates=(scale * self.encoder_rate, scale),
             adam_rate=self.adam_rate / self.learning_rate,
             momentum=self.momentum,
