@@ -1,5 +1,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+# For the tests of clusters: what the extras bring, beside the packages of .venv
+CLUSTER := .venv-cluster
+EXTRAS := submitit ray tensorboard mlflow-skinny
+SITE := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 WORKERS ?= 2
 PROFILE ?= quick
 export WORKERS
@@ -32,8 +36,15 @@ test: setup ## the tests, nine minutes on two cores
 test-slow: setup ## the tests that train models for minutes
 	$(BIN)/pytest -m slow
 
-test-cluster: setup ## sweeps on SLURM (IWAE_SLURM_UP brings it up) and Ray, trackers
-	$(BIN)/pytest -m cluster
+test-cluster: $(CLUSTER)/ready ## sweeps on SLURM (IWAE_SLURM_UP brings it up) and Ray, trackers
+	$(CLUSTER)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m cluster
+
+$(CLUSTER)/ready: .venv/ready
+	$(PYTHON) -m venv $(CLUSTER)
+	$(CLUSTER)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt $(EXTRAS)
+	echo "import site; site.addsitedir('$$($(BIN)/python $(SITE))')" \
+	> $$($(CLUSTER)/bin/python $(SITE))/main.pth
+	touch $@
 
 bench: setup ## speed beside a plain program, pythae and the machine's limit: outputs/bench
 	$(BIN)/python benchmarks/bench.py

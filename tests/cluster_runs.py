@@ -18,7 +18,7 @@ from iwae_cli.runs.sweep_folder import Record, SweepFolder
 SMALL = ("dataset=digits", "arch.latents=[3]", "arch.hidden=[[8]]", "threads=1", "k=2")
 SAVED = ("checkpoint_seconds=0.5", "validate_passes=0", "then.pictures=false")
 TINY = (*SMALL, "optimizer=constant", *SAVED)
-QUICK, LONG = "optimizer.passes=2", "optimizer.passes=300"
+QUICK, LONG, ENDLESS = (f"optimizer.passes={passes}" for passes in (2, 100, 1000))
 # What the twelve runs are called, and what becomes of them
 FATES = [*(f"quick{n}" for n in range(8)), "preempted", "limited", "killed", "diverging"]
 
@@ -46,14 +46,14 @@ def attached_after_a_kill(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 def iwae(folder: Path, *words: str, threads: str | None = "1") -> tuple[int, str, str]:
     process = start(folder, *words, threads=threads)
-    out, log = process.communicate(timeout=900)
+    out, log = process.communicate(timeout=1800)
     return process.returncode, out, log
 
 
 def wait_until(
     holds: Callable[[], object], what: str, process: "subprocess.Popen[str] | None" = None
 ) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while not holds():
         assert time.monotonic() < deadline, f"not in time: {what}"
         if process is not None and process.poll() is not None:
@@ -91,7 +91,7 @@ def experiments(folder: Path) -> tuple[str, ...]:
     """Write a YAML for each of the twelve runs; return the words that ask for them."""
     (folder / "mine" / "experiment").mkdir(parents=True)
     for seed, name in enumerate(FATES):
-        passes = 300 if name in ("preempted", "limited", "killed") else 2
+        passes = 100 if name in ("preempted", "limited", "killed") else 2
         rate = 1e30 if name == "diverging" else 0.001
         text = f"# @package _global_\nseed: {seed}\n"
         text += f"optimizer: {{passes: {passes}, learning_rate: {rate}}}\n"

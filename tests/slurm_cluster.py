@@ -1,11 +1,14 @@
 """A SLURM of one machine for the tests, whose node has a temporary folder of its own."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
+
+from conftest import ROOT
 
 PID = Path("/run/slurmd.pid")
 
@@ -26,8 +29,13 @@ def bring_up() -> None:
         os.kill(node, signal.SIGTERM)
         while Path(f"/proc/{node}").exists():
             time.sleep(0.1)
-        # jobs see an empty /tmp, as on the nodes of a cluster
-        shell("unshare", "-m", "sh", "-c", "mount -t tmpfs tmpfs /tmp && exec slurmd")
+        # jobs see an empty /tmp, as on the nodes of a cluster, but for this checkout
+        steps = ["mount -t tmpfs tmpfs /tmp", "exec slurmd"]
+        if ROOT.is_relative_to("/tmp"):
+            there = shlex.quote(str(ROOT))
+            steps.insert(0, f"mount --bind {there} /mnt")
+            steps.insert(2, f"mkdir -p {there} && mount --bind /mnt {there}")
+        shell("unshare", "-m", "sh", "-c", " && ".join(steps))
     deadline = time.monotonic() + 60
     while shell("sinfo", "-h", "-o", "%T").strip() not in ("idle", "mixed", "allocated"):
         assert time.monotonic() < deadline, "the node of the cluster does not come up"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cluster_runs import (
+    ENDLESS,
     FATES,
     LONG,
     QUICK,
@@ -39,13 +40,20 @@ RAY = ("launcher=ray", f"launcher.address=127.0.0.1:{PORT}")
 @pytest.fixture(scope="module", autouse=True)
 def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cluster that ends with the tests, and no other one."""
-    words = ("start", "--head", "--block", f"--port={PORT}", "--num-cpus=2")
+    words = ("start", "--head", "--block", f"--port={PORT}", "--num-cpus=2", "--num-gpus=1")
     folder = tmp_path_factory.mktemp("ray")
     with (folder / "log").open("w") as log:
         head = subprocess.Popen(
-            [str(RAY_COMMAND), *words, "--include-dashboard=false", "--disable-usage-stats"],
+            [
+                str(RAY_COMMAND),
+                *words,
+                "--include-dashboard=false",
+                "--disable-usage-stats",
+                "--object-store-memory=100000000",
+            ],
             stdout=log,
             stderr=subprocess.STDOUT,
+            env={**os.environ, "RAY_worker_niceness": "0"},  # or a busy machine starves them
         )
         wait_until(lambda: "Ray runtime started" in (folder / "log").read_text(), "Ray starts")
         yield
@@ -62,7 +70,7 @@ def test_twelve_runs_survive_what_happens_to_them_on_a_cluster(tmp_path: Path) -
     for number, sent in signals:
         wait_until(lambda n=number: trains(tmp_path, n), f"run {number} trains", attached)  # type: ignore[misc]
         os.kill(record(tmp_path, number)["pid"], sent)
-    out, log = attached.communicate(timeout=900)
+    out, log = attached.communicate(timeout=1800)
 
     assert attached.returncode == 1, log
     assert "Traceback" not in log
@@ -82,7 +90,7 @@ def test_detached_tasks_are_cancelled_and_taken_up_again_with_the_threads_they_w
     tmp_path: Path,
 ) -> None:
     few = tuple(word for word in TINY if not word.startswith("threads"))
-    asked = ("train", "-m", *few, LONG, "seed=0,1,2", *RAY, "launcher.cpus_per_run=2")
+    asked = ("train", "-m", *few, ENDLESS, "seed=0,1,2", *RAY, "launcher.cpus_per_run=2")
     code, out, log = iwae(tmp_path, *asked, "--detach", threads=None)
     assert (code, out) == (0, ""), log
     wait_until(lambda: trains(tmp_path, 0), "the first run trains")
@@ -94,18 +102,23 @@ def test_detached_tasks_are_cancelled_and_taken_up_again_with_the_threads_they_w
     assert not record(tmp_path, 2), "it never started"
     environment = json.loads((Path(stopped["folder"]) / "environment.json").read_text())
     assert environment["threads"] == 2
-    code, out, log = iwae(tmp_path, *asked, threads=None)
+    code, out, log = iwae(tmp_path, *asked, "--detach", threads=None)
     assert code == 0, log
     assert "3 runs submitted" in log
-    assert "resuming" in sweep_of(tmp_path).log(0).read_text()
+    resumes = sweep_of(tmp_path).log(0)
+    wait_until(lambda: "resuming" in resumes.read_text(), "the first run goes on")
+    assert iwae(tmp_path, "cancel", sweep_of(tmp_path).name)[0] == 0
 
 
-def test_sigterm_leaves_the_tasks_and_the_same_command_attaches(tmp_path: Path) -> None:
-    asked = ("train", "-m", *TINY, LONG, "seed=0,1", *RAY)
+def test_sigterm_leaves_tasks_that_share_a_gpu_and_the_command_attaches(
+    tmp_path: Path,
+) -> None:
+    asked = ("train", "-m", *TINY, LONG, "seed=0,1", *RAY, "launcher.runs_per_gpu=2")
     process = start(tmp_path, *asked)
-    wait_until(lambda: trains(tmp_path, 0), "the first run trains", process)
+    both = "both runs train: they share the GPU that the cluster has been told of"
+    wait_until(lambda: trains(tmp_path, 0) and trains(tmp_path, 1), both, process)
     process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=60)
+    _, log = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM, log
     assert "the jobs go on" in log.splitlines()[-1]
     code, _, log = iwae(tmp_path, *asked)

@@ -49,12 +49,16 @@ class Ray(Engine):
     def _connect(self) -> None:
         import ray
 
-        if ray.is_initialized():
-            return
         try:
-            host, colon, port = self.address.rpartition(":")
-            if colon and port.isdecimal():  # Ray itself tries for minutes where nobody listens
-                socket.create_connection((host.rpartition("/")[2], int(port)), timeout=10).close()
+            if ray.is_initialized():
+                there = ray.get_runtime_context().gcs_address
+                try:
+                    check_listening(there)
+                except OSError:
+                    ray.shutdown()  # or Ray ends this process a minute later
+                    raise
+                return
+            check_listening(self.address)
             ray.init(self.address, namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR")
         except (OSError, RuntimeError, ValueError) as error:
             raise EngineAway(
@@ -133,6 +137,13 @@ class Ray(Engine):
         """Return the error that ended a task."""
         actor = self._actor(sweep)
         return str(answer(actor.end_of.remote(number))) if actor else "gone with its cluster"
+
+
+def check_listening(address: str) -> None:
+    """Raise OSError where nobody listens at an address; Ray itself tries for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal():  # else a name, such as `auto`
+        socket.create_connection((host.rpartition("/")[2], int(port)), timeout=10).close()
 
 
 def answer(call: Any, *, seconds: float = ANSWER_SECONDS) -> Any:  # noqa: ANN401  (any result)
