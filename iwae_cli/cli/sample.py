@@ -30,7 +30,7 @@ def sample(
     r"""Draw images from the model's prior as a PNG grid.
 
     The latents are drawn through all stochastic layers; shown are the means of the
-    pixels given them, black at 0 and white at 1, or at the lowest and the highest of
+    pixels given them, black at 0 and white at 1, or at the lowest and highest 2 % of
     them where the likelihood is gaussian.
 
     \b

@@ -24,6 +24,7 @@ POSTERIORS = 6
 GRID = np.linspace(-4, 4, 321)
 ZOOMED = 101
 VISIBLE = 0.01  # of the peak of a density
+RANGE = (2, 98)  # percentiles of real values that are black and white: a few are far outside
 
 Array = NDArray[np.float32]
 
@@ -74,7 +75,7 @@ def pictures(model: IWAE, dataset: Dataset, *, seed: int) -> dict[str, NDArray[n
     return {name: images.reshape(-1, *shape) for name, images in flat.items()} | densities
 
 
-def grey(images: Array, like: Array) -> Array:
+def grey(images: Array, like: NDArray[np.floating[Any]]) -> Array:
     """Return real values as grey ones: 0 at the lowest value of `like`, 1 at the highest."""
     low, high = like.min(), like.max()
     found: Array = np.clip((images - low) / max(high - low, 1e-30), 0, 1)
@@ -210,7 +211,7 @@ def sample(
 ) -> NDArray[np.float32]:
     """Return means of p(x | h) at draws from the prior of a trained model, [count, H, W].
 
-    Those of real values are grey ones: 0 at the lowest of these images, 1 at the highest.
+    Those of real values are grey ones: 0 up to their second percentile, 1 from the 98th on.
 
     Needs the checkpoint alone, not the data set.
 
@@ -239,4 +240,4 @@ def sample(
     height, width = stored.data.image_shape
     model = stored.network().to(device_of(device))
     found = prior_samples(model, count, seed=seed).reshape(count, height, width)
-    return grey(found, found) if model.likelihood.real else found
+    return grey(found, np.percentile(found, RANGE)) if model.likelihood.real else found
