@@ -100,6 +100,15 @@ def test_the_continuous_bernoulli_constant_is_the_integral(
     assert float(p.log_density(x)) == pytest.approx(float(theirs.log_prob(x)), abs=1e-6)
 
 
+@pytest.mark.parametrize("size", [30.0, 300.0, 1e4])
+def test_the_constant_of_nearly_black_and_white_pixels_is_exact(size: float) -> None:
+    """Z(-l) = (1 - e^-l) / l, and Z(l) = e^l Z(-l); torch's own is nats off beyond 36."""
+    p = ContinuousBernoulli(torch.tensor([-size, size]))
+    expected = [-math.log(size), size - math.log(size)]
+    assert p.log_normaliser().tolist() == pytest.approx(expected, rel=1e-6)
+    assert p.mean.tolist() == pytest.approx([1 / size, 1 - 1 / size], rel=1e-6)
+
+
 def test_continuous_bernoulli_pixels_are_drawn_with_their_mean() -> None:
     logits = torch.tensor([-30.0, -2.0, -1e-4, 0.0, 0.5, 3.0, 100.0]).double()
     uniform = (torch.arange(200_000).double() + 0.5).unsqueeze(-1) / 200_000

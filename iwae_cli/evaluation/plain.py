@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, ContinuousBernoulli, Distribution, Normal
+from torch.distributions import Bernoulli, Normal
 from torch.nn import functional
 
 from iwae_cli.core.config import LEAK, Config
@@ -49,25 +49,35 @@ def plain_log_weights(
         conditional = gaussian(p, f"generative.{level}", latents[level], activation)
         log_w = log_w + conditional.log_prob(latents[level - 1]).sum(-1)
     features = hidden_layers(p, "generative.0", latents[0], activation)
-    pixels = pixels_of(p, features, settings.likelihood)
-    whole: Tensor = log_w + pixels.log_prob(x.double().expand(k, -1)).sum(-1)
+    pixels = log_p_pixels(p, features, settings.likelihood, x.double().expand(k, -1))
+    whole: Tensor = log_w + pixels.sum(-1)
     return whole
 
 
-def pixels_of(
-    p: Mapping[str, Tensor], features: Tensor, likelihood: Mapping[str, Any]
-) -> Distribution:
-    """Return the distribution of the pixels, [k, D], for the last hidden layer's features."""
+def log_p_pixels(
+    p: Mapping[str, Tensor], features: Tensor, likelihood: Mapping[str, Any], x: Tensor
+) -> Tensor:
+    """Return log p(x_d | h) of each pixel, [k, D], for the last hidden layer's features.
+
+    torch's continuous Bernoulli clips probabilities that float64 cannot tell from 0, and is nats
+    off there; this is the logarithm of l e^(l x) / (e^l - 1).
+    """
+    pixels: Normal | Bernoulli
     if likelihood["name"] == "gaussian":
         mean, std = linear(p, "generative.0.mean", features), likelihood.get("std")
         if std is None:
             raw = linear(p, "generative.0.log_std", features)
-            return Normal(mean, likelihood.get("min_std", 0.01) + raw.exp())
-        return Normal(mean, torch.full_like(mean, std))
-    logits = linear(p, "generative.0.logits", features)
-    if likelihood["name"] == "continuous_bernoulli":
-        return ContinuousBernoulli(logits=logits, validate_args=False)
-    return Bernoulli(logits=logits, validate_args=False)
+            pixels = Normal(mean, likelihood.get("min_std", 0.01) + raw.exp())
+        else:
+            pixels = Normal(mean, torch.full_like(mean, std))
+    else:
+        logits = linear(p, "generative.0.logits", features)
+        if likelihood["name"] == "continuous_bernoulli":
+            size = logits.abs().clamp(min=1e-6)
+            return logits * x - logits.clamp(min=0) - (-torch.expm1(-size) / size).log()
+        pixels = Bernoulli(logits=logits)
+    found: Tensor = pixels.log_prob(x)
+    return found
 
 
 def gaussian(
