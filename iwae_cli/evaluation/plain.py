@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Normal
+from torch.distributions import Bernoulli, Distribution, Normal
 from torch.nn import functional
 
 from iwae_cli.core.config import LEAK, Config
@@ -62,7 +62,7 @@ def log_p_pixels(
     torch's continuous Bernoulli clips probabilities that float64 cannot tell from 0, and is nats
     off there; this is the logarithm of l e^(l x) / (e^l - 1).
     """
-    pixels: Normal | Bernoulli
+    pixels: Distribution
     if likelihood["name"] == "gaussian":
         mean, std = linear(p, "generative.0.mean", features), likelihood.get("std")
         if std is None:
@@ -76,7 +76,7 @@ def log_p_pixels(
             size = logits.abs().clamp(min=1e-6)
             return logits * x - logits.clamp(min=0) - (-torch.expm1(-size) / size).log()
         pixels = Bernoulli(logits=logits)
-    found: Tensor = pixels.log_prob(x)
+    found: Tensor = pixels.log_prob(x)  # type: ignore[no-untyped-call]  # torch's own
     return found
 
 
