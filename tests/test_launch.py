@@ -100,6 +100,7 @@ def fake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["k=[1"], ["cannot read 'k=[1'"]),
         (["k=1,5"], ["'k=1,5'", "-m"]),
         (["-m", "k=1,5", "hydra/launcher=joblib"], ["write launcher=joblib"]),
+        (["--cfg", "job", "hydra/launcher=joblib"], ["write launcher=joblib"]),
         (["-m", "k=1,5", "hydra/launcher=basic"], ["write launcher=NAME", "local", "joblib"]),
         (["-m", "k=1,5", "hydra.launcher.n_jobs=2"], ["write launcher.n_jobs=2"]),
         (["-m", "k=1,5", "launcher=local,joblib"], ["launcher cannot be swept over"]),
@@ -154,7 +155,7 @@ def test_a_failed_run_of_a_sweep_is_reported_at_the_end_and_the_others_go_on(
     assert done.returncode == 1
     assert [run["folder"] for run in json.loads(done.stdout)] == ["runs/5"]
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("iwae: 1 of 2 runs of the sweep failed: [dataset=digits k=13]")
+    assert last.startswith("iwae: 1 of 2 runs of the sweep failed: [k=13]")
     assert last.endswith("the bound is nan at step 7")
     (sweep,) = tmp_path.glob("outputs/sweeps/*")
     assert [json.loads((sweep / "jobs" / f"{i}.json").read_text())["state"] for i in (0, 1)] == [
@@ -190,7 +191,7 @@ def test_a_bug_keeps_its_traceback_and_the_other_runs_of_a_sweep_go_on(tmp_path:
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "running k=5" in done.stderr
-    assert "[dataset=digits k=17] ZeroDivisionError; traceback in" in done.stderr.splitlines()[-1]
+    assert "[k=17] ZeroDivisionError; traceback in" in done.stderr.splitlines()[-1]
     (log,) = tmp_path.glob("outputs/sweeps/*/jobs/0.log")
     assert "Traceback" in log.read_text()
 

@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import product
+from itertools import compress, product
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -43,8 +43,8 @@ def each_point(
 ) -> bool:
     """Call `task(name, values)` for each run that the overrides ask for; each is composed once.
 
-    A run's name is its overrides as they were typed. Returns whether the runs are a sweep: with
-    `multirun`, or where the composed `hydra.mode` says so.
+    A run's name is its overrides as they were typed, in a sweep those that vary. Returns whether
+    the runs are a sweep: with `multirun`, or where the composed `hydra.mode` says so.
 
     Raises:
         ConfigError: What Hydra cannot compose.
@@ -72,8 +72,9 @@ def each_point(
         given = OverridesParser.create().parse_overrides([*inside, *overrides])
         choices = {override.get_key_element(): words_of(override) for override in given}
         points = composer()
+        varying = [len(words) > 1 for words in choices.values()]
         for words in product(*choices.values()):
-            task(name_of(words), points.composed(words))
+            task(name_of(list(compress(words, varying)) or words), points.composed(words))
     return True
 
 

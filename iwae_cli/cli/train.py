@@ -75,6 +75,7 @@ def train(
     if cfg or info:
         if len(sweeps) > 1:
             raise UsageError("a profile is several sweeps: name what is in it, not the profile")
+        launch.refuse_hydras_launchers(sweeps[0])
         compose.show(sweeps[0], cfg=cfg, resolve=resolve, info=info, config_dir=config_dir)
         return
     if dry_run:
