@@ -13,7 +13,7 @@ from iwae_cli.core.config import Arch
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.training.resolve import validate
+from iwae_cli.training.components import validate
 
 
 def test_without_a_compiler_one_line_says_what_is_missing(

@@ -17,7 +17,7 @@ from iwae_cli.core.errors import ConfigError
 from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.objectives.base import Objective
 from iwae_cli.objectives.importance import drawn_by_weight, log_mean_exp
-from iwae_cli.training import resolve
+from iwae_cli.training import components
 
 K, B = 6, 3
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -269,11 +269,11 @@ def test_bad_parameters_are_named_before_any_work(
 ) -> None:
     values = {"objective": objective, "k": k, "dataset": {"name": "digits"}}
     with pytest.raises(ConfigError) as caught:
-        resolve.components_of(config.parse({**values, "optimizer": {"name": "paper"}}))
+        components.components_of(config.parse({**values, "optimizer": {"name": "paper"}}))
     assert message in str(caught.value)
 
 
 def test_a_growing_k_that_the_groups_do_not_divide_is_named() -> None:
     values = {"objective": {"name": "miwae", "groups": 8}, "k": 64, "dataset": {"name": "digits"}}
     with pytest.raises(ConfigError, match="groups=8 does not divide k=10 of optimizer.k_growth"):
-        resolve.components_of(config.parse({**values, "optimizer": {"name": "fast"}}))
+        components.components_of(config.parse({**values, "optimizer": {"name": "fast"}}))

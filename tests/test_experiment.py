@@ -20,8 +20,9 @@ from iwae_cli.evaluation.evaluate import evaluate
 from iwae_cli.runs import log
 from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.training import run as training
+from iwae_cli.training.components import validate
 from iwae_cli.training.first_words import say_of_former_default
-from iwae_cli.training.resolve import prepare, validate
+from iwae_cli.training.resolve import prepare
 from iwae_cli.training.resume import checkpoint_of
 
 

@@ -70,6 +70,11 @@ def test_every_file_is_in_a_room() -> None:
     assert {path.parts[0] for path in IN_ROOMS} == set(ORDER)
 
 
+def test_no_file_is_above_250_lines() -> None:
+    lines = {str(path): len((PACKAGE / path).read_text().splitlines()) for path in FILES}
+    assert {path: count for path, count in lines.items() if count > 250} == {}
+
+
 @pytest.mark.parametrize("path", IN_ROOMS, ids=str)
 def test_a_file_imports_from_its_room_and_from_floors_below(path: Path) -> None:
     room = path.parts[0]

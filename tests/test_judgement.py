@@ -16,7 +16,7 @@ from iwae_cli.evaluation.active_units import active_units
 from iwae_cli.evaluation.evaluate import evaluate
 from iwae_cli.runs.eval_csv import EARLIER
 from iwae_cli.training import run as training
-from iwae_cli.training.resolve import components_of
+from iwae_cli.training.components import components_of
 
 
 def test_evaluation_adds_rows_once_and_writes_each_images_estimate(copied: Path) -> None:

@@ -22,7 +22,8 @@ from iwae_cli.models.likelihoods.base import Likelihood
 from iwae_cli.models.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from iwae_cli.models.likelihoods.dense import DensePixels
 from iwae_cli.models.likelihoods.gaussian import GaussianPixels
-from iwae_cli.training.resolve import components_of, identity_parts, prepare, validate
+from iwae_cli.training.components import components_of, identity_parts, validate
+from iwae_cli.training.resolve import prepare
 
 OTHERS = [
     likelihoods.find({"name": "continuous_bernoulli"}),

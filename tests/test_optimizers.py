@@ -11,12 +11,12 @@ from torch import nn
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.data.binarisation import DYNAMIC
 from iwae_cli.models.iwae import IWAE
+from iwae_cli.training.components import find_recipe
 from iwae_cli.training.optimizers.adam import FusedAdam
 from iwae_cli.training.recipes import RECIPES
 from iwae_cli.training.recipes.adam import Fast, OriginalCode, Paper
 from iwae_cli.training.recipes.base import Recipe
 from iwae_cli.training.recipes.kfac import Kfac
-from iwae_cli.training.resolve import find_recipe
 
 
 def test_paper_makes_three_to_the_i_passes_at_rates_that_fall_tenfold_over_seven_stages() -> None:

@@ -11,7 +11,7 @@ from iwae_cli.cli.launch import Plan, plan
 from iwae_cli.cli.profiles import sweeps_of
 from iwae_cli.core.config import Config
 from iwae_cli.core.errors import ConfigError
-from iwae_cli.training.resolve import components_of
+from iwae_cli.training.components import components_of
 
 MINE = """
 every: outputs=here dataset=digits arch.latents=[3] arch.hidden=[[8]] threads=1 optimizer=kfac

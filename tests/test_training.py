@@ -170,7 +170,7 @@ def test_the_validation_bound_follows_the_schedule_of_the_objective() -> None:
             other.step()
             if other.step_in_pass == other.steps_per_pass:
                 other.pass_index, other.step_in_pass = other.pass_index + 1, 0
-        found = validation_bound(other.model, now, last, k=4, seed=0, binarisation=DYNAMIC)
+        found = validation_bound(other.model, now, last, DYNAMIC, k=4, seed=0)
         assert rows[passes - 1].valid_bound == pytest.approx(found, rel=1e-6)
 
 

@@ -13,8 +13,9 @@ from iwae_cli.core.config import Config
 from iwae_cli.core.errors import ConfigError
 from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.training import run as training
+from iwae_cli.training.components import validate
 from iwae_cli.training.dry_run import forecasts
-from iwae_cli.training.resolve import prepare, validate
+from iwae_cli.training.resolve import prepare
 from iwae_cli.training.resume import start_from
 
 PARENT = {"objective": {"name": "vae"}, "k": 1, "optimizer": {"name": "paper", "stages": 1}}

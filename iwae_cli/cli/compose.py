@@ -28,8 +28,7 @@ from iwae_cli.cli.conf_files import choices, conf_folder, groups
 from iwae_cli.cli.overrides import checked
 from iwae_cli.cli.own_yaml import check_folder, stumbling
 from iwae_cli.cli.points import Composer, name_of
-from iwae_cli.core.config import unknown
-from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.errors import ConfigError, unknown
 
 VERSION_BASE = "1.3"
 

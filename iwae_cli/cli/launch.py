@@ -46,7 +46,7 @@ def plan(overrides: Sequence[str], *, multirun: bool, config_dir: str | None = N
     Raises:
         IwaeError: The fault of a single run, or one ConfigError with all faults of a sweep.
     """
-    from iwae_cli.training.resolve import validate
+    from iwae_cli.training.components import validate
 
     refuse_hydras_launchers(overrides)
     points: list[Point] = []

@@ -7,8 +7,7 @@ from typing import Any
 
 from iwae_cli.cli.conf_files import conf_folder
 from iwae_cli.cli.own_yaml import read as read_yaml
-from iwae_cli.core.config import unknown
-from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.errors import ConfigError, unknown
 
 KEY = "profile"
 NODES = ("every", "sweeps")

@@ -1,4 +1,7 @@
-"""Every mistake a user can make, with its exit code."""
+"""Every mistake a user can make, with its exit code; the message for an unknown name."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class IwaeError(Exception):
@@ -76,3 +79,12 @@ class Stopped(IwaeError):  # noqa: N818  (not a fault: the user's own request)
     def __init__(self, message: str, *, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """Return the message for an unknown name: the nearest known one, and all that exist."""
+    known = sorted(known)
+    lower = {one.lower(): one for one in known}
+    nearest = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
+    hint = f"did you mean '{lower[nearest[0]]}'? " if nearest else ""
+    return f"unknown {kind} '{name}': {hint}known: {', '.join(known)}"

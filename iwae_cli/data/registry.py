@@ -5,8 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from iwae_cli.core.config import build, unknown
-from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.building import build
+from iwae_cli.core.errors import ConfigError, unknown
 from iwae_cli.data.arrays import Arrays
 from iwae_cli.data.dataset import SPLITS, Dataset, Source
 from iwae_cli.data.digits import Digits

@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from iwae_cli.core import config
-from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.errors import ConfigError, unknown
 from iwae_cli.data.binarisation import Binarisation
 from iwae_cli.data.dataset import Split
 from iwae_cli.evaluation.evaluate import evaluate_run
@@ -156,7 +155,7 @@ def active_units(
         DataError: The data set is missing, damaged, or not the one trained on.
     """
     if definition not in get_args(Definition):
-        raise ConfigError(config.unknown("definition", definition, get_args(Definition)))
+        raise ConfigError(unknown("definition", definition, get_args(Definition)))
     if not 1 <= samples <= BLOCK:
         raise ConfigError(f"samples must be in 1..{BLOCK}, got {samples}")
     run = TrainedRun(path, device=device, output=output)

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from iwae_cli.core import config
 from iwae_cli.core.atomic_write import write_arrays
+from iwae_cli.core.building import build
 from iwae_cli.core.identity import identity
 from iwae_cli.core.progress import ProgressReport
 from iwae_cli.core.seeding import derived_seed
@@ -51,7 +51,7 @@ def annealing_of(text: str) -> Annealing:
         ConfigError: An unknown parameter, or one out of range.
     """
     _, *pairs = text.split(",")
-    return config.build(Annealing, parameters_of("estimator", pairs), where="estimator")
+    return build(Annealing, parameters_of("estimator", pairs), where="estimator")
 
 
 def label_of(work: Annealing) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from iwae_cli import objectives
-from iwae_cli.core import config
-from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.building import build
+from iwae_cli.core.errors import ConfigError, unknown
 from iwae_cli.objectives.base import Objective
 from iwae_cli.runs.eval_csv import L_K
 
@@ -38,7 +38,7 @@ def find_named(kind: str, text: str, known: Mapping[str, str] | None = None) -> 
     name, *pairs = text.split(",")
     if name not in known:
         others = [ANNEALED] if known is ESTIMATORS else []
-        raise ConfigError(config.unknown(kind, name, [*known, *others]))
+        raise ConfigError(unknown(kind, name, [*known, *others]))
     if several := [pair for pair in pairs if pair in known]:
         words = " ".join(f"--{kind} {one}" for one in (name, *several))
         raise ConfigError(
@@ -47,7 +47,7 @@ def find_named(kind: str, text: str, known: Mapping[str, str] | None = None) -> 
             else f"cannot read '{text}': one {kind} at a time"
         )
     values = {"name": known[name], **parameters_of(kind, pairs)}
-    objective = config.build(objectives.find(values["name"]), values, where=kind)
+    objective = build(objectives.find(values["name"]), values, where=kind)
     parameters = dataclasses.asdict(objective)  # type: ignore[call-overload]  # any dataclass
     options = ",".join(f"{key}={value}" for key, value in parameters.items() if key != "name")
     return Estimator(f"{name}({options})" if options else name, objective)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from iwae_cli.core import config
-from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.errors import ConfigError, unknown
 from iwae_cli.evaluation.curvature import precision_at
 from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.evaluation.noise_space import NoiseSpace
@@ -137,7 +136,7 @@ def check_proposal(proposal: str, estimator: str) -> LogWeights:
     if proposal == OF_Q:
         return log_weights
     if proposal != LAPLACE:
-        raise ConfigError(config.unknown("proposal", proposal, [OF_Q, LAPLACE]))
+        raise ConfigError(unknown("proposal", proposal, [OF_Q, LAPLACE]))
     if estimator != L_K:
         raise ConfigError(f"the proposal {LAPLACE} is for {L_K}, not for '{estimator}'")
     return laplace_log_weights

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from iwae_cli.core import config
 from iwae_cli.core.atomic_write import writing
 from iwae_cli.core.device import device_of, precision_of, products_of
-from iwae_cli.core.errors import ConfigError, DataError
+from iwae_cli.core.errors import ConfigError, DataError, unknown
 from iwae_cli.data import registry
 from iwae_cli.data.arrays import Arrays
 from iwae_cli.data.binarisation import Binarisation
@@ -98,7 +97,7 @@ class TrainedRun:
             ConfigError: There is no such split, or it has no images.
         """
         if split not in SPLITS:
-            raise ConfigError(config.unknown("split", split, SPLITS))
+            raise ConfigError(unknown("split", split, SPLITS))
         if limit is not None and limit < 1:
             raise ConfigError(f"limit must be at least 1, got {limit}")
         images = self.dataset.split(split)

@@ -245,10 +245,5 @@ class Trainer:
     def _validation_bound(self, passes: int) -> float:
         objective = self.objective.at(passes / self.recipe.total_passes)
         return validation_bound(
-            self.model,
-            objective,
-            self.valid,
-            k=self.k,
-            seed=self.seed,
-            binarisation=self.binarisation,
+            self.model, objective, self.valid, self.binarisation, k=self.k, seed=self.seed
         )

@@ -24,10 +24,10 @@ def validation_bound(
     model: IWAE,
     objective: Objective,
     images: Tensor,
+    binarisation: Binarisation,
     *,
     k: int,
     seed: int,
-    binarisation: Binarisation,
 ) -> float:
     """Return the objective's bound on held-out images, nats per image.
 
@@ -37,9 +37,9 @@ def validation_bound(
         model: On the device of `images`.
         objective: The estimator.
         images: In [0, 1], [N, D].
+        binarisation: Of the images.
         k: Samples an image.
         seed: Of the run.
-        binarisation: Of the images.
     """
     generator = torch.Generator(images.device)
     generator.manual_seed(derived_seed(seed, "validation"))

@@ -5,8 +5,8 @@ from importlib import import_module
 from typing import Any
 
 from iwae_cli.cli.launchers.base import Launcher
-from iwae_cli.core.config import build, unknown
-from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.building import build
+from iwae_cli.core.errors import ConfigError, unknown
 
 LAUNCHERS = ("local", "joblib", "slurm", "ray")
 

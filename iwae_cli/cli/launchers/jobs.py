@@ -50,7 +50,7 @@ def jobs_of(points: Sequence[Point]) -> list[Job]:
 
 def key_of(config: Config) -> str:
     """Return a text that is equal for configs of the same run, without looking at the data."""
-    from iwae_cli.training.resolve import components_of, identity_parts
+    from iwae_cli.training.components import components_of, identity_parts
 
     components, parent = components_of(config), config.parent()
     parts: dict[str, Any] = {
@@ -83,7 +83,7 @@ def work_of(job: Job, *, passes: int | None = None) -> float:
 
 @lru_cache(maxsize=4096)
 def _work(optimizer: str, k: int, passes: int | None) -> float:
-    from iwae_cli.training.resolve import find_recipe
+    from iwae_cli.training.components import find_recipe
 
     recipe = find_recipe(json.loads(optimizer))
     total = recipe.total_passes

@@ -6,8 +6,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from iwae_cli.core.config import build, unknown
-from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.building import build
+from iwae_cli.core.errors import ConfigError, unknown
 from iwae_cli.core.trackers.base import Options, TrackedRun, Tracker
 
 TRACKERS = ("mlflow", "tensorboard")

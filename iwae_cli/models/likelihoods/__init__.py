@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from iwae_cli.core.config import build, unknown
-from iwae_cli.core.errors import ConfigError
+from iwae_cli.core.building import build
+from iwae_cli.core.errors import ConfigError, unknown
 from iwae_cli.models.likelihoods.base import Likelihood
 from iwae_cli.models.likelihoods.bernoulli import BernoulliPixels
 from iwae_cli.models.likelihoods.continuous_bernoulli import ContinuousBernoulliPixels
