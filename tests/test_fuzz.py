@@ -250,6 +250,16 @@ def test_a_damaged_run_is_read_or_named_and_takes_no_other_with_it(
     (top / "damaged" / name).write_bytes((run / name).read_bytes())
 
 
+def test_an_array_whose_header_is_cut_is_damaged(place: Path) -> None:
+    """Numpy takes it for one of Python 2 then, and has a tokenizer of its own for those."""
+    header = b"{'descr': (1L,\n"
+    with zipfile.ZipFile(place / "cut.npz", "w") as made:
+        npy = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+        made.writestr("a.npy", npy)
+    with pytest.raises(ValueError, match="damaged"):
+        read_arrays(place / "cut.npz")
+
+
 def test_damages_in_a_row_of_random_files_end_a_command_in_one_line(
     run: Path, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,7 +22,7 @@ KINDS = ".npy, .npz, .mat, idx (plain or gzipped) and .csv"
 # Errors by which a reader says that a file is not what it seems
 DAMAGED: tuple[type[Exception], ...] = (
     *(OSError, ValueError, EOFError, MemoryError, KeyError, NotImplementedError),
-    *(TypeError, IndexError, zipfile.BadZipFile, zlib.error),
+    *(TypeError, IndexError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error),
 )
 
 
