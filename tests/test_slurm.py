@@ -11,6 +11,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -59,11 +60,13 @@ def shared() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def waits_for(pid: int, number: signal.Signals) -> bool:
-    """Whether a signal has been sent to a process that is stopped."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    pending = [int(line.split()[1], 16) for line in status.splitlines() if "Pnd:" in line]
-    return any(mask >> (number - 1) & 1 for mask in pending)
+def wake_once_signalled(pid: int, number: signal.Signals) -> None:
+    """Let a stopped process go on once a signal waits for it, unless SLURM has woken it itself."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        pending = [int(line.split()[1], 16) for line in status.splitlines() if "Pnd:" in line]
+        if any(mask >> (number - 1) & 1 for mask in pending):
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_twelve_runs_survive_what_happens_to_them_on_a_cluster(shared: Path) -> None:
@@ -82,9 +85,12 @@ def test_twelve_runs_survive_what_happens_to_them_on_a_cluster(shared: Path) -> 
     begun = datetime.fromisoformat(shell("squeue", "-h", "-j", job, "-o", "%S").strip())
     minutes = (datetime.now() - begun) // timedelta(minutes=1) + 2  # the warning comes 90 s before
     shell("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}")
-    wait_until(lambda: waits_for(pid, signal.SIGUSR2), "SLURM warns of the limit", attached)
-    os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: record(shared, limited)["state"] == "preempted", "it has saved", attached)
+
+    def saved() -> bool:
+        wake_once_signalled(pid, signal.SIGUSR2)
+        return bool(record(shared, limited)["state"] == "preempted")
+
+    wait_until(saved, "SLURM has warned of the limit, and the run has saved", attached)
     lift = ("scontrol", "update", f"JobId={job}", "TimeLimit=30")
     wait_until(lambda: subprocess.run(lift).returncode == 0, "the limit is lifted", attached)
     out, log = attached.communicate(timeout=1800)
