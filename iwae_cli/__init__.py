@@ -91,8 +91,8 @@ def evaluate(path: "str | Path", **options: Any) -> "pd.DataFrame":  # noqa: ANN
 
     Args:
         path: A run folder or a checkpoint file.
-        options: `k` (a list), `split`, `limit`, `seed`, `estimator`, `precision`, `device`; see
-            `evaluation.evaluate.evaluate`.
+        options: `k` (a list), `split`, `limit`, `seed`, `estimator`, `proposal`, `precision`,
+            `device`; see `evaluation.evaluate.evaluate`.
 
     Example:
         >>> evaluate(run.folder, k=[1, 10], limit=20)["k"].tolist()
