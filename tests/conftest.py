@@ -161,3 +161,13 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def outputs(originals: Path, tmp_path: Path) -> Path:
     """A copy of them that a test may change."""
     return Path(shutil.copytree(originals, tmp_path / "outputs"))
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of YAML files of one's own, in an empty current folder."""
+    for group in ("arch", "experiment"):
+        (tmp_path / "mine" / group).mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "mine"

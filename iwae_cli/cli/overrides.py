@@ -8,6 +8,8 @@ from iwae_cli.core.errors import UsageError
 
 # Values that are paths or names: a text whatever it looks like
 PATHS = ("outputs", "dataset.train", "dataset.test", "dataset.valid")
+# Config groups whose name alone says nothing without their other keys
+NAMED = ("objective", "optimizer", "dataset", "likelihood", "launcher")
 TEXTS = (*PATHS, "dataset.label", "arch.name")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 # What Hydra does not read as a text
@@ -96,8 +98,8 @@ def refuse_keys(key: str, value: str) -> None:
             f"'{name}' is refused: run folders are named by iwae and Hydra writes none; set "
             f"{better}"
         )
-    if name in ("objective.name", "optimizer.name", "dataset.name"):
-        group = name.partition(".")[0]
+    group, _, key_inside = name.partition(".")
+    if group in NAMED and key_inside == "name":
         raise UsageError(f"'{key}' changes the name alone: write {group}={value}")
 
 

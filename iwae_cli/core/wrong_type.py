@@ -15,6 +15,8 @@ TYPES = {  # as messages call them
     "float | None": "a number or null",
     "<class 'bool'>": "true or false",
     "<class 'str'>": "a text",
+    "str | None": "a text or null",
+    "list[str]": "a list of texts such as ['module load cuda']",
     "list[int]": "a list of whole numbers such as [5]",
     "list[list[int]]": "a list of lists of whole numbers such as [[200,200]]",
     "dict[str, typing.Any] | None": "null or the keys that differ, such as {k: 1}",

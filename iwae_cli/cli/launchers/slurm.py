@@ -44,6 +44,8 @@ class Slurm(Engine):
     def __post_init__(self) -> None:
         for name in COUNTS:
             require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        gpus = self.gpus_per_node
+        require(gpus is None or gpus >= 1, f"gpus_per_node must be at least 1, got {gpus}")
         require(self.mem_gb > 0, f"mem_gb must be positive, got {self.mem_gb}")
         require(self.max_requeues >= 0, f"max_requeues must be 0 or more, got {self.max_requeues}")
 
