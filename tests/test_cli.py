@@ -25,6 +25,7 @@ from iwae_cli.runs import folder
 COMMANDS = sorted(main.commands)
 HEAVY = ("torch", "hydra", "omegaconf", "pandas", "numpy", "matplotlib", "rich")
 ROW = {"run": "runs/[a]", "k": 5, "split": "test", "images": 9, "nll": 88.5, "bias": math.nan}
+ROW |= {"likelihood": "bernoulli"}
 
 
 def invoke(*arguments: str) -> Result:

@@ -29,7 +29,7 @@ def test_without_a_compiler_one_line_says_what_is_missing(
 
 
 def test_the_row_lottery_is_not_compiled_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("iwae_cli.training.resolve.check_compiler", lambda _: None)
+    monkeypatch.setattr("iwae_cli.training.components.check_compiler", lambda _: None)
     names = {"dataset": "digits", "objective": "iwae", "optimizer": "kfac"}
     nodes: dict[str, Any] = {node: {"name": name} for node, name in names.items()}
     with pytest.raises(ConfigError, match="compile=true is .* add optimizer.all_rows=true"):

@@ -100,7 +100,7 @@ def every_key() -> list[str]:
     for group in groups:
         for name in choices(group):
             values = OmegaConf.load(conf_folder() / group / f"{name}.yaml")
-            inside += [f"{group}.{key}" for key in values]
+            inside += [f"{group}.{key}" for key in map(str, values)]
     return [*top, *sorted(set(inside))]
 
 

@@ -36,7 +36,7 @@ def runs(sources: Sequence[Path], as_json: bool) -> None:
     \b
     Examples:
       iwae runs
-      iwae runs monday/outputs tuesday/outputs
+      iwae runs outputs monday/runs.csv
       iwae runs outputs/paper --json
     """
     from iwae_cli.cli import unfinished_jobs
