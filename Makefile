@@ -30,7 +30,7 @@ lint: setup ## style, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: setup ## the tests, nine minutes on two cores
+test: setup ## the tests, ten to twenty minutes on two cores
 	$(BIN)/pytest -n $(WORKERS) -m "not slow and not cluster"
 
 test-slow: setup ## the tests that train models for minutes
