@@ -203,7 +203,6 @@ OTHERS = {
     "active-units nowhere": ["there is no run 'nowhere'"],
     "active-units --checkpoint nowhere": ["there is no run 'nowhere'"],
     "active-units --limit 0": ["--limit", "x>=1"],
-    "active-units --k 0": ["--k", "x>=1"],
     "active-units --output text": ["'text' is a file"],
     "active-units --threshold=-1": ["--threshold", "x>=0"],
     "active-units --split dev": ["'train', 'valid', 'test'"],
