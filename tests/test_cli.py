@@ -269,6 +269,13 @@ def test_the_shell_completes(line: str, found: list[str]) -> None:
     assert completed(line) == found
 
 
+def test_the_shell_completes_every_estimator() -> None:
+    from iwae_cli.cli.completion import ESTIMATORS
+    from iwae_cli.evaluation import estimators
+
+    assert (*estimators.ESTIMATORS, estimators.ANNEALED) == ESTIMATORS
+
+
 def test_the_completion_script_is_valid_bash() -> None:
     asked = {"_IWAE_COMPLETE": "bash_source"}
     script = CliRunner().invoke(main, [], prog_name="iwae", env=asked).stdout

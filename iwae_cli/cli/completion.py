@@ -7,9 +7,7 @@ from click.shell_completion import BashComplete, add_completion_class
 
 from iwae_cli.cli.conf_files import choices
 
-# Keys without a config group that take one of a few values
-VALUES = {"device": ("auto", "cpu", "cuda", "mps"), "precision": ("auto", "float32", "bfloat16")}
-VALUES |= {"compile": ("true", "false")}
+# As evaluation/estimators.py has them, which would take seconds to import
 ESTIMATORS = ("L_k", "jvi", "vr", "ais")
 
 
@@ -48,11 +46,15 @@ def next_in_list(word: str) -> list[str]:
 
     Of a word that Hydra completes by itself, a group's first choice, nothing.
     """
+    from iwae_cli.core.config import DEVICES, PRECISIONS
+
+    # keys without a config group that take one of a few values
+    few = {"device": DEVICES, "precision": PRECISIONS, "compile": ("true", "false")}
     key, equals, typed = word.partition("=")
     before, comma, last = typed.rpartition(",")
-    if not equals or not (comma or key in VALUES):
+    if not equals or not (comma or key in few):
         return []
-    known: Sequence[str] = VALUES.get(key) or choices(key)
+    known: Sequence[str] = few.get(key) or choices(key)
     given = before.split(",")
     return [f"{key}={before}{comma}{n}" for n in starting(last, known) if n not in given]
 
