@@ -16,16 +16,19 @@ from iwae_cli.models.matmul import unobserved
 
 Result = TypeVar("Result")
 # Rows of one piece: with fewer, calls take longer than what they do; with more, memory is slow.
-ROWS = 1024
-# A core gets at least so many rows: with fewer, the calls keep each other waiting.
-FEW_ROWS = 256
+ROWS = 4096
+# A core gets a part of its own from so many rows on: with fewer, its calls and those of the others
+# wait for each other longer than operations that are split up do.
+FEW_ROWS = 6000
 
 
 def one_per_core(images: int, k: int, device: torch.device) -> list[slice]:
-    """Return a part of the images for each core of this thread, of equal sizes but the last."""
-    rows = images * k
-    cores = min(torch.get_num_threads(), images, rows // FEW_ROWS)
-    if device.type != "cpu" or not unobserved() or cores < 2:
+    """Return a part of the images for each core of this thread, of equal sizes but the last.
+
+    Where those would have few rows there is one part, and every operation is split up.
+    """
+    cores = min(torch.get_num_threads(), images)
+    if device.type != "cpu" or not unobserved() or images * k < cores * FEW_ROWS:
         return [slice(images)]
     return in_parts(images, cores)
 

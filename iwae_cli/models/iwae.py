@@ -80,9 +80,7 @@ class IWAE(HierarchicalModel):
             return self.gradients_of_kept(x[part], own, objective, scale, numbers, capacity)
 
         parts = [slice(images)] if self.compiled else cores.one_per_core(images, k, x.device)
-        found = cores.side_by_side(of_part, parts)
-        parameters = [sum_of(grads) for grads in zip(*(f.parameters for f in found), strict=True)]
-        return Gradients(torch.cat([f.bound for f in found]), parameters)
+        return together(cores.side_by_side(of_part, parts))
 
     def gradients_of_all(
         self, x: Tensor, noise: Sequence[Tensor], objective: Objective, scale: float
@@ -91,9 +89,15 @@ class IWAE(HierarchicalModel):
 
         The other arguments are those of `gradients`.
         """
-        forward = self.forward_pass(x, noise)
-        weights = objective.weights(forward.log_w).times(scale)
-        return Gradients(objective.bound(forward.log_w), self.backward(forward, weights))
+
+        def of_piece(piece: slice) -> Gradients:
+            forward = self.forward_pass(x[piece], [epsilon[:, piece] for epsilon in noise])
+            weights = objective.weights(forward.log_w).times(scale)
+            return Gradients(objective.bound(forward.log_w), self.backward(forward, weights))
+
+        images, k = len(x), len(noise[0])
+        pieces = [slice(images)] if self.compiled else cores.pieces_of(images, k, x.device)
+        return together([of_piece(piece) for piece in pieces])
 
     def gradients_of_kept(
         self,
@@ -216,6 +220,12 @@ class IWAE(HierarchicalModel):
         return [one for layer, cache in pairs for one in layer.fisher_samples(cache, generator)]
 
 
+def together(parts: Sequence[Gradients]) -> Gradients:
+    """Return what several parts of a minibatch give together."""
+    parameters = [sum_of(grads) for grads in zip(*(p.parameters for p in parts), strict=True)]
+    return Gradients(torch.cat([part.bound for part in parts]), parameters)
+
+
 def sum_of(tensors: Sequence[Tensor]) -> Tensor:
     """Return the sum, contiguous: fused optimisers read memory from its start, whatever strides."""
     total = tensors[0].contiguous()
@@ -230,11 +240,11 @@ def uniform_shape(
     """Return the shape of the uniform numbers that `IWAE.gradients` needs, None for none.
 
     Args:
-        objective: With `one_sample` it needs one an image.
+        objective: With `one_sample` it needs one an image, with `equal_weights` none.
         k: Samples an image.
         images: Their number, B.
         all_rows: Whether there is no lottery; else it needs one a sample, but for k = 1.
     """
     if objective.one_sample:
         return (images,)
-    return None if all_rows or k == 1 else (k, images)
+    return None if all_rows or k == 1 or objective.equal_weights else (k, images)

@@ -116,7 +116,7 @@ def ample_capacity(k: int, images: int) -> int:
     """Return twice as many rows as training keeps, or all, a multiple of MULTIPLE.
 
     On MNIST 7 of 50 samples of an image are kept, 2.3 of 10 and 1.6 of 5. An estimator whose
-    weights are alike, such as `vae`, keeps as many as there is room for, at a larger variance.
+    weights are alike keeps as many as there is room for, at a larger variance.
 
     Args:
         k: Samples an image.

@@ -54,9 +54,11 @@ class Objective(ABC):
     Attributes:
         one_sample: Whether a single sample of each image, drawn by its weight, gives the
             gradient; `weights` is not asked then.
+        equal_weights: Whether all samples of an image weigh the same, so that none can be dropped.
     """
 
     one_sample: ClassVar[bool] = False
+    equal_weights: ClassVar[bool] = False
 
     @property
     def kind(self) -> Kind:

@@ -1,6 +1,7 @@
 """The evidence lower bound, averaged over k samples."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ class Vae(Objective):
     """
 
     name: str = "vae"
+    equal_weights: ClassVar[bool] = True
 
     def bound(self, log_w: Tensor) -> Tensor:
         """Return (1/k) sum_i log w_i, nats, [B], from log weights [k, B]."""
