@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.io import loadmat, savemat
+from sklearn.datasets import load_digits
 
 from iwae_cli.core.errors import ConfigError, DataError
 from iwae_cli.data import download
 from iwae_cli.data.binarisation import DYNAMIC, FIXED
 from iwae_cli.data.dataset import Dataset
+from iwae_cli.data.digits import grey_levels
 from iwae_cli.data.registry import describe, find, names
 
 FOLDER = os.environ.get("IWAE_DATA_DIR")
@@ -74,6 +76,15 @@ def test_a_wrong_dataset_node_is_one_line_of_config_error(
 
 
 # --- digits -------------------------------------------------------------------------------------
+
+
+def test_digits_are_those_of_scikit_learn_wherever_it_keeps_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = load_digits().data
+    assert np.array_equal(grey_levels(), expected)
+    monkeypatch.setattr("iwae_cli.data.digits.find_spec", lambda _: None)
+    assert np.array_equal(grey_levels(), expected)
 
 
 def test_digits_need_no_files_and_are_split_1300_97_400(monkeypatch: pytest.MonkeyPatch) -> None:

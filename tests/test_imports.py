@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import tiny_run
 
 import iwae_cli
 
@@ -106,6 +107,11 @@ def test_runs_are_listed_without_torch_and_without_matplotlib(trained: Path) -> 
 def test_a_report_is_made_without_torch(trained: Path, tmp_path: Path) -> None:
     command = ["report", str(trained), "--output", str(tmp_path)]
     assert modules_of("torch,matplotlib", command, tmp_path) == " matplotlib"
+
+
+def test_training_needs_neither_torchs_compiler_nor_scikit_learn(tmp_path: Path) -> None:
+    command = [*tiny_run(), "then.pictures=false"]
+    assert modules_of("torch,torch._dynamo,sympy,sklearn", command, tmp_path) == " torch"
 
 
 def test_the_newest_run_is_found_without_torch(tmp_path: Path) -> None:

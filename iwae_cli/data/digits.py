@@ -1,8 +1,11 @@
 """The 1,797 8x8 digits that scikit-learn carries: no files, no network."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from iwae_cli.core.config import require
 from iwae_cli.data.binarisation import DYNAMIC
@@ -10,6 +13,22 @@ from iwae_cli.data.dataset import Dataset
 
 IMAGES = 1797
 GREY_LEVELS = 16
+
+
+def grey_levels() -> NDArray[np.float64]:
+    """Return the images of `sklearn.datasets.load_digits`, in 0..16, [1797, 64].
+
+    Importing scikit-learn takes a second, so that its file is read where it lies as expected.
+    """
+    found = find_spec("sklearn")
+    for folder in (found.submodule_search_locations or []) if found else []:
+        file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
+        if file.is_file():
+            return np.loadtxt(file, delimiter=",")[:, :-1]  # the last column is the label
+    from sklearn.datasets import load_digits
+
+    images: NDArray[np.float64] = load_digits().data
+    return images
 
 
 @dataclass(frozen=True)
@@ -30,9 +49,7 @@ class Digits:
 
     def load(self) -> Dataset:
         """Return the digits, permuted by seed 123, pixels divided by 16."""
-        from sklearn.datasets import load_digits  # slow to import
-
-        images = (load_digits().data / GREY_LEVELS).astype(np.float32)
+        images = (grey_levels() / GREY_LEVELS).astype(np.float32)
         assert len(images) == IMAGES
         images = images[np.random.RandomState(123).permutation(IMAGES)]
         train = IMAGES - self.test - self.valid

@@ -201,7 +201,7 @@ class IWAE(HierarchicalModel):
         first = self.recognition[0]
         if not isinstance(first, GaussianLayer):
             return []
-        heads = [first.mean, first.log_std]
+        heads: list[nn.Linear] = [first.mean, first.log_std]
         return [m for m in first.network if isinstance(m, nn.Linear)][:1] or heads
 
     @torch.no_grad()

@@ -5,7 +5,6 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from iwae_cli.models.conditional import (
     ConditionalLayer,
@@ -25,11 +24,11 @@ from iwae_cli.models.kernels import (
 from iwae_cli.models.matmul import product, sum_of_outer_products
 
 
-def linear(n_in: int, n_out: int) -> nn.Linear:
-    """Return a linear layer whose parameters are not yet drawn, on torch's default device."""
-    device = torch.get_default_device()  # "meta" where shapes alone are asked for
-    layer: nn.Linear = skip_init(nn.Linear, n_in, n_out, device=device)
-    return layer
+class Linear(nn.Linear):
+    """A linear layer whose parameters are left to `models.initialisation` or a checkpoint."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
 
 
 class DenseNetwork(nn.Sequential):
@@ -47,7 +46,7 @@ class DenseNetwork(nn.Sequential):
         self.activation = activation
         for layer, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
             # the names under which checkpoints have them
-            self.add_module(str(2 * layer), linear(n_in, n_out))
+            self.add_module(str(2 * layer), Linear(n_in, n_out))
 
     def forward(self, inputs: Tensor) -> DenseCache:
         """Return all activations for `inputs` [..., sizes[0]]."""
@@ -100,8 +99,8 @@ class GaussianLayer(ConditionalLayer[Gaussian]):
         super().__init__()
         sizes = [n_in, *hidden]
         self.network = DenseNetwork(sizes, activation)
-        self.mean = linear(sizes[-1], n_out)
-        self.log_std = linear(sizes[-1], n_out)
+        self.mean = Linear(sizes[-1], n_out)
+        self.log_std = Linear(sizes[-1], n_out)
 
     def forward(self, inputs: Tensor) -> Gaussian:
         """Return the Gaussian for `inputs` [..., n_in], in the parameters' dtype."""

@@ -18,7 +18,7 @@ from iwae_cli.models.kernels import (
     dense_layers_backward,
     dense_layers_slopes,
 )
-from iwae_cli.models.layers import DenseNetwork, linear, parameters_of
+from iwae_cli.models.layers import DenseNetwork, Linear, parameters_of
 from iwae_cli.models.likelihoods.base import Likelihood
 from iwae_cli.models.matmul import product
 
@@ -53,7 +53,7 @@ class BernoulliLayer(ConditionalLayer[Bernoulli]):
         super().__init__()
         sizes = [n_in, *hidden]
         self.network = DenseNetwork(sizes, activation)
-        self.logits = linear(sizes[-1], n_out)
+        self.logits = Linear(sizes[-1], n_out)
 
     def forward(self, inputs: Tensor) -> Bernoulli:
         """Return the distribution of the pixels for latents [..., H]."""

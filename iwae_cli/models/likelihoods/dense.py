@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from iwae_cli.models.conditional import ConditionalLayer, DensityGradients, Distribution
 from iwae_cli.models.fisher import FisherSample
 from iwae_cli.models.kernels import DenseCache, dense_layers_backward
-from iwae_cli.models.layers import DenseNetwork, linear
+from iwae_cli.models.layers import DenseNetwork, Linear
 from iwae_cli.models.matmul import product, sum_of_outer_products
 
 D = TypeVar("D", bound=Distribution)
@@ -50,7 +50,7 @@ class DensePixels(ConditionalLayer[D]):
         sizes = [n_in, *hidden]
         self.network = DenseNetwork(sizes, activation)
         for name in self.HEADS:
-            self.add_module(name, linear(sizes[-1], n_out))
+            self.add_module(name, Linear(sizes[-1], n_out))
 
     @abstractmethod
     def distribution(self, outputs: Tensor) -> D:

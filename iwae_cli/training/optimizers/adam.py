@@ -58,7 +58,8 @@ class OriginalAdam(torch.optim.Optimizer):
 class FusedAdam(torch.optim.Adam):
     """torch's fused Adam on a processor, which looks for its tensors once and not at every step.
 
-    For small networks that search takes more than half as long as the update.
+    For small networks that search takes more than half as long as the update, and the first step
+    of torch's own imports its compiler.
     """
 
     _found: list[list[Tensor]] | None = None
@@ -83,10 +84,17 @@ class FusedAdam(torch.optim.Adam):
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # takes no closure
         """Update every parameter; each must have a gradient."""
         (group,) = self.param_groups
-        if not self.state or FUSED_ADAM is None:
-            super().step()  # which also makes the moments
+        if FUSED_ADAM is None:
+            super().step()
             return
         if self._found is None:
+            for parameter in group["params"]:
+                if not self.state[parameter]:
+                    self.state[parameter] = {
+                        "step": torch.zeros(()),
+                        "exp_avg": torch.zeros_like(parameter),
+                        "exp_avg_sq": torch.zeros_like(parameter),
+                    }
             states = [self.state[parameter] for parameter in group["params"]]
             for state in states:
                 state["step"] = states[0]["step"]  # one count for all
