@@ -9,7 +9,7 @@ PROFILE ?= quick
 export WORKERS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format lint test test-slow test-cluster bench docs reproduce
+.PHONY: help setup format lint test test-long test-slow test-cluster bench docs reproduce
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +30,11 @@ lint: setup ## style, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: setup ## the tests, ten to twenty minutes on two cores
-	$(BIN)/pytest -n $(WORKERS) -m "not slow and not cluster"
+test: setup ## the tests, two to five minutes on two cores
+	$(BIN)/pytest -n $(WORKERS) -m "not long and not slow and not cluster"
+
+test-long: setup ## the tests that kill, sweep and compare whole processes, three to eight minutes
+	$(BIN)/pytest -n $(WORKERS) -m "long and not slow"
 
 test-slow: setup ## the tests that train models for minutes
 	$(BIN)/pytest -m slow

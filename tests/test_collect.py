@@ -36,6 +36,7 @@ def newer(run: Path, *, nll: float, when: str) -> None:
     write_arrays(run / "per_image.npz", {n: a - a.mean() - nll for n, a in arrays.items()})
 
 
+@pytest.mark.long
 def test_a_report_of_its_own_runs_csv_has_the_same_tables(outputs: Path, tmp_path: Path) -> None:
     active_units(run_of(outputs, "iwae", 2), check=True, k=5, samples=2)
     change_config(run_of(outputs, "vae", 2), {"optimizer.eps": 1.0, "init_from": None})
@@ -88,6 +89,7 @@ def test_runs_of_two_machines_are_one_table(outputs: Path, tmp_path: Path) -> No
         pd.testing.assert_frame_equal(own, theirs)
 
 
+@pytest.mark.long
 def test_the_newest_evaluation_of_a_run_counts_and_duplicates_are_named(
     outputs: Path, tmp_path: Path
 ) -> None:
@@ -111,6 +113,7 @@ def test_the_newest_evaluation_of_a_run_counts_and_duplicates_are_named(
     assert set(table[table["run"] == run.name]["eval.nll"]) == {"50.0"}
 
 
+@pytest.mark.long
 def test_other_files_are_no_table_of_runs(outputs: Path, tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     done = command("report", "outputs", "other.csv", "--json", cwd=tmp_path)
@@ -120,6 +123,7 @@ def test_other_files_are_no_table_of_runs(outputs: Path, tmp_path: Path) -> None
     assert command("report", "none.csv", cwd=tmp_path).returncode == 2
 
 
+@pytest.mark.long
 def test_the_command_says_what_is_there_more_than_once(outputs: Path, tmp_path: Path) -> None:
     assert command("report", cwd=tmp_path).returncode == 0
     done = command("report", "outputs/report/runs.csv", "outputs", "--output", "x", cwd=tmp_path)

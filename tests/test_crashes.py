@@ -86,6 +86,7 @@ def killed_over_and_over(
         )
 
 
+@pytest.mark.long
 def test_work_that_is_killed_a_few_times_ends_bit_for_bit_the_same(
     server: multiprocessing.context.ForkServerContext, tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def test_without_output_results_are_printed_and_nothing_is_written(
     assert counted["active"] == active_units(copied, samples=5)["active"]
 
 
+@pytest.mark.long
 def test_every_command_that_evaluates_reads_an_exported_model(
     iwae: Command, tmp_path: Path
 ) -> None:

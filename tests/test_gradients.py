@@ -32,6 +32,7 @@ def linear() -> pd.DataFrame:
     return pd.DataFrame(gradient_statistics(model, x, named, ks=KS, draws=400))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("objective", "network", "slope"),
     [

@@ -196,6 +196,7 @@ def test_a_bug_keeps_its_traceback_and_the_other_runs_of_a_sweep_go_on(tmp_path:
     assert "Traceback" in log.read_text()
 
 
+@pytest.mark.long
 def test_a_run_and_a_sweep_leave_only_their_own_folders(tmp_path: Path) -> None:
     done = iwae(tmp_path, "train", *TINY, "--json")
     assert done.returncode == 0, done.stderr

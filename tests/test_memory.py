@@ -17,6 +17,8 @@ from iwae_cli.core.memory import available_bytes, enough_memory
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.training.memory import least_bytes
 
+pytestmark = pytest.mark.long
+
 GIGABYTE = 2**30
 
 

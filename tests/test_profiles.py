@@ -86,6 +86,7 @@ def test_the_papers_profile_is_adam_throughout() -> None:
     assert {config.optimizer["name"] for config in found} == {"paper", "constant"}
 
 
+@pytest.mark.long
 def test_a_profile_runs_every_sweep_and_the_second_stage_goes_on_from_the_first(
     iwae: Command, tmp_path: Path
 ) -> None:

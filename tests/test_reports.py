@@ -22,6 +22,7 @@ def csv_of(report: Report, name: str) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(dict(texts(report))[name]))
 
 
+@pytest.mark.long
 def test_the_command_writes_tables_figures_and_a_page(outputs: Path, tmp_path: Path) -> None:
     done = command("report", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -214,6 +215,7 @@ def test_no_run_is_one_line(tmp_path: Path, folder: str, code: int) -> None:
     assert list((tmp_path / "empty").iterdir()) == []
 
 
+@pytest.mark.long
 def test_the_report_is_the_same_when_made_again(outputs: Path) -> None:
     first = {path: path.read_bytes() for path in write(report_of(outputs), outputs / "report")}
     again = write(report_of(outputs), outputs / "report")

@@ -14,6 +14,8 @@ from conftest import COMMAND, Command, start_process, tiny_run
 
 from iwae_cli.runs.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.long
+
 RUN = tiny_run("optimizer.stages=4", "k=5", "checkpoint_seconds=0.05", "validate_passes=7")
 
 

@@ -252,6 +252,7 @@ def test_variance_of_the_gradient_grows_by_less_than_a_twentieth() -> None:
         assert ratio < 1.05, (name, ratio)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "network", "slope"),
     [("iwae", "recognition", -0.5), ("dreg", "recognition", 0.5), ("dreg", "generative", 0.5)],

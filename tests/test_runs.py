@@ -103,6 +103,7 @@ def test_a_bound_that_explodes_leaves_a_failed_run(tmp_path: Path, iwae: Command
     assert listed(tmp_path)["state"] == "failed"
 
 
+@pytest.mark.long
 def test_a_dry_run_tells_the_state_by_the_same_rules(tmp_path: Path, iwae: Command) -> None:
     folder = tmp_path
 

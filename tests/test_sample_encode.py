@@ -253,6 +253,7 @@ def test_numbers_out_of_range_are_refused_from_python_too(call: Any, trained: Pa
         call(trained)
 
 
+@pytest.mark.long
 def test_the_commands_run_as_processes_on_the_newest_run(
     trained: Path, iwae: Command, tmp_path: Path
 ) -> None:

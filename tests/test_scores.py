@@ -28,6 +28,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_scores_are_the_evaluation_of_each_image(home: Path, iwae: Command, tmp_path: Path) -> None:
     (run,) = (home / "outputs" / "runs").iterdir()
     before = sorted(path.name for path in run.iterdir())

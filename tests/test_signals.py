@@ -16,6 +16,8 @@ from iwae_cli.core.errors import Stopped
 from iwae_cli.core.signals import STOPPING, StopSignals
 from iwae_cli.runs.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.long
+
 LONG = tiny_run("optimizer.stages=8", "checkpoint_seconds=3600", "validate_passes=0")
 
 

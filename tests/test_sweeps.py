@@ -27,6 +27,8 @@ from iwae_cli.core.errors import IwaeError
 from iwae_cli.core.signals import StopSignals
 from iwae_cli.runs.sweep_folder import SweepFolder, sweep_name
 
+pytestmark = pytest.mark.long
+
 TWO_STAGES = ("experiment=table2", "dataset=digits", "optimizer=constant", "optimizer.passes=1")
 
 

@@ -85,6 +85,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_rest_is_reported(
     assert str(path) in page_of(report, []).unreadable[0]
 
 
+@pytest.mark.long
 def test_unreadable_files_are_on_stderr_with_exit_code_1(outputs: Path, tmp_path: Path) -> None:
     path, reason = damage(outputs, "half-written csv")
     done = command("report", "--json", cwd=tmp_path)

@@ -6,9 +6,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
 from conftest import ROOT, tiny_run
 
 
+@pytest.mark.long
 def test_a_wheel_carries_the_configuration_and_trains_from_another_folder(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*build, "--wheel-dir", tmp_path, ROOT], check=True, capture_output=True)

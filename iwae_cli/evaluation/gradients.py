@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy import stats
+from scipy.special import stdtr
 from torch import Tensor
 
 from iwae_cli.core.errors import ConfigError
@@ -181,7 +181,7 @@ class Comparison:
         projected = self.projected[one, name]
         error = (projected.variance / projected.draws).sqrt()
         t = torch.where(error > 0, projected.mean.abs() / error, 0.0).max().item()
-        chance = 2 * PROJECTIONS * float(stats.t.sf(t, projected.draws - 1))
+        chance = 2 * PROJECTIONS * float(stdtr(projected.draws - 1, -t))
         return {
             "bias_norm": self.differences[one, name].norm(),
             "bias_t": t,

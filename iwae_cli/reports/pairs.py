@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from iwae_cli.reports.formatting import Table, slug
 from iwae_cli.reports.labels import number_text, objective_label
@@ -47,7 +47,7 @@ def interval(gains: pd.Series) -> dict[str, Any]:
     n, mean, sd = len(gains), float(gains.mean()), float(gains.std())
     reach = math.nan
     if n > 1:
-        reach = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * sd / math.sqrt(n)
+        reach = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * sd / math.sqrt(n)
     return {"n": n, "gain": mean, "sd": sd, "low": mean - reach, "high": mean + reach}
 
 
