@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from iwae_cli.core import config
 from iwae_cli.core.config import Arch, Config
@@ -151,10 +152,16 @@ def copied(trained: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The outputs of five short runs, for reports."""
+    """The outputs of five short runs, for reports; one worker makes them for all."""
     from run_folders import trained_runs  # which imports this file
 
-    return trained_runs(tmp_path_factory.mktemp("runs"))
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    made = shared / "five-runs"
+    with FileLock(shared / "five-runs.lock"):
+        if not made.exists():
+            trained_runs(tmp_path_factory.mktemp("runs")).rename(made)
+    return made
 
 
 @pytest.fixture

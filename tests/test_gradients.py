@@ -51,6 +51,7 @@ def test_signal_to_noise_ratio_grows_or_falls_with_k_as_theory_says(
     assert found == pytest.approx(slope, abs=0.1)
 
 
+@pytest.mark.long
 def test_bias_is_found_in_stl_alone_and_is_null_in_the_decoder(linear: pd.DataFrame) -> None:
     """False alarm for dreg: 1e-4 at each of three k."""
     encoder = linear[linear["network"] == "encoder"].set_index("objective")
