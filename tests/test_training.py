@@ -14,6 +14,7 @@ from iwae_cli.data.binarisation import DYNAMIC, FIXED, Binarisation
 from iwae_cli.models.backward import ForwardPass
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE, Gradients
+from iwae_cli.objectives.base import Objective
 from iwae_cli.objectives.ciwae import Ciwae
 from iwae_cli.objectives.iwae import Iwae
 from iwae_cli.runs.metrics import Metrics
@@ -157,6 +158,24 @@ def test_validation_draws_nothing_from_the_generator_of_training() -> None:
     rows = run(without, validate_passes=0)
     assert torch.equal(parameters(with_validation), parameters(without))
     assert all(math.isnan(row.valid_bound) for row in rows)
+
+
+def test_the_learning_rate_and_the_objective_follow_their_schedules_at_every_step() -> None:
+    recipe = Kfac(passes=2, batch_size=20, k_growth=[], k_shares=[])
+    one, seen = trainer(recipe), []
+    one.objective = Ciwae(beta=1.0, beta_end=0.0)
+    update = one.update
+
+    def watched(grey: torch.Tensor, k: int, objective: Objective) -> torch.Tensor:
+        assert isinstance(objective, Ciwae)
+        seen.append((one.optimizer.param_groups[0]["lr"], objective.beta))
+        return update(grey, k, objective)
+
+    one.update = watched
+    run(one)
+    positions = [step / 6 for step in range(6)]  # three steps a pass
+    assert [rate for rate, _ in seen] == pytest.approx([0.2 * (1 - p) for p in positions])
+    assert [beta for _, beta in seen] == pytest.approx([1 - p for p in positions])
 
 
 def test_the_validation_bound_follows_the_schedule_of_the_objective() -> None:
