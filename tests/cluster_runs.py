@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from conftest import COMMAND, ROOT, start_process
+from conftest import COMMAND, ROOT, limit, start_process
 
 from iwae_cli.runs.checkpoint import Checkpoint
 from iwae_cli.runs.sweep_folder import Record, SweepFolder
@@ -46,14 +46,14 @@ def attached_after_a_kill(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 def iwae(folder: Path, *words: str, threads: str | None = "1") -> tuple[int, str, str]:
     process = start(folder, *words, threads=threads)
-    out, log = process.communicate(timeout=1800)
+    out, log = process.communicate(timeout=limit(1800))
     return process.returncode, out, log
 
 
 def wait_until(
     holds: Callable[[], object], what: str, process: "subprocess.Popen[str] | None" = None
 ) -> None:
-    deadline = time.monotonic() + 900
+    deadline = time.monotonic() + limit(900)
     while not holds():
         assert time.monotonic() < deadline, f"not in time: {what}"
         if process is not None and process.poll() is not None:

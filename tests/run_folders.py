@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from conftest import ROOT, tiny_run
+from conftest import ROOT, limit, tiny_run
 from omegaconf import OmegaConf
 
 from iwae_cli.reports.report import Report
@@ -33,7 +33,7 @@ def command(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[st
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=limit(300),
         check=False,
     )
 

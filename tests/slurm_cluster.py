@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from conftest import ROOT
+from conftest import ROOT, limit
 
 PID = Path("/run/slurmd.pid")
 
@@ -36,7 +36,7 @@ def bring_up() -> None:
             steps.insert(0, f"mount --bind {there} /mnt")
             steps.insert(2, f"mkdir -p {there} && mount --bind /mnt {there}")
         shell("unshare", "-m", "sh", "-c", " && ".join(steps))
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + limit(60)
     while shell("sinfo", "-h", "-o", "%T").strip() not in ("idle", "mixed", "allocated"):
         assert time.monotonic() < deadline, "the node of the cluster does not come up"
         time.sleep(0.2)

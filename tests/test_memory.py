@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Command, tiny_run
+from conftest import Command, limit, tiny_run
 
 from iwae_cli.core.config import Arch
 from iwae_cli.core.errors import OutOfMemory
@@ -75,16 +75,16 @@ def test_an_evaluation_under_a_limit_of_memory_says_so_or_succeeds(
 ) -> None:
     assert iwae(*tiny_run()).returncode == 0
     arguments = [sys.executable, "-m", "iwae_cli", "eval", "--k", "100000000", "--limit", "2"]
-    limit = 4 * GIGABYTE
+    memory = 4 * GIGABYTE
     done = subprocess.run(
         arguments,
         cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=limit(300),
         check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (memory, memory)),
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("iwae: not enough memory for")

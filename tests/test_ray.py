@@ -27,6 +27,7 @@ from cluster_runs import (
     trains,
     wait_until,
 )
+from conftest import limit
 
 RAY_COMMAND = shutil.which("ray") or shutil.which("ray", path=str(Path(sys.executable).parent))
 pytestmark = [
@@ -58,7 +59,7 @@ def _cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         wait_until(lambda: "Ray runtime started" in (folder / "log").read_text(), "Ray starts")
         yield
         head.terminate()
-        head.wait(timeout=60)
+        head.wait(timeout=limit(60))
 
 
 def test_twelve_runs_survive_what_happens_to_them_on_a_cluster(tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_twelve_runs_survive_what_happens_to_them_on_a_cluster(tmp_path: Path) -
     for number, sent in signals:
         wait_until(lambda n=number: trains(tmp_path, n), f"run {number} trains", attached)  # type: ignore[misc]
         os.kill(record(tmp_path, number)["pid"], sent)
-    out, log = attached.communicate(timeout=1800)
+    out, log = attached.communicate(timeout=limit(1800))
 
     assert attached.returncode == 1, log
     assert "Traceback" not in log
@@ -118,7 +119,7 @@ def test_sigterm_leaves_tasks_that_share_a_gpu_and_the_command_attaches(
     both = "both runs train: they share the GPU that the cluster has been told of"
     wait_until(lambda: trains(tmp_path, 0) and trains(tmp_path, 1), both, process)
     process.send_signal(signal.SIGTERM)
-    _, log = process.communicate(timeout=300)
+    _, log = process.communicate(timeout=limit(300))
     assert process.returncode == 128 + signal.SIGTERM, log
     assert "the jobs go on" in log.splitlines()[-1]
     code, _, log = iwae(tmp_path, *asked)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import limit
 
 from iwae_cli.reports.page import Page, Picture, Section, Table, bold, link, render
 
@@ -92,7 +93,7 @@ class Browser:
             method=method,
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=60) as answer:
+        with opener.open(request, timeout=limit(60)) as answer:
             return json.load(answer)["value"]
 
     def script(self, text: str) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, limit
 from scipy import stats
 
 from iwae_cli.reports.formatting import Table, latex, markdown, tex_text
@@ -49,7 +49,7 @@ def compiled(folder: Path, *tables: str) -> str:
     lines += [r"\begin{document}", *inputs, r"\end{document}"]
     (folder / "all.tex").write_text("\n".join(lines))
     command = [str(LATEX), "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=limit(120), check=False)
     log = (folder / "all.log").read_text(errors="replace")
     assert done.returncode == 0, log[-2000:]
     return log

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import COMMAND, Command, start_process, tiny_run
+from conftest import COMMAND, Command, limit, start_process, tiny_run
 
 from iwae_cli.runs.checkpoint import Checkpoint
 
@@ -31,7 +31,7 @@ def only_run(folder: Path) -> Path:
 
 
 def wait_for_checkpoint(folder: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + limit(60)
     while not list(folder.glob("outputs/runs/*/checkpoint.pt")):
         assert time.monotonic() < deadline, "no checkpoint was written in a minute"
         time.sleep(0.02)
@@ -66,7 +66,7 @@ def test_a_run_killed_at_random_moments_ends_bit_for_bit_like_an_uninterrupted_o
         process.send_signal(signal.SIGKILL)
         process.communicate()
     last = start(killed, environment, *RUN)
-    _, log = last.communicate(timeout=120)
+    _, log = last.communicate(timeout=limit(120))
     assert last.returncode == 0, log
     assert "Traceback" not in log
     assert_same_run(only_run(whole), only_run(killed))
@@ -79,7 +79,7 @@ def test_a_stopped_run_saves_says_how_to_resume_and_goes_on(
     process = start(tmp_path, environment, *RUN)
     wait_for_checkpoint(tmp_path)
     process.send_signal(number)
-    out, log = process.communicate(timeout=60)
+    out, log = process.communicate(timeout=limit(60))
     assert process.returncode == code, log
     assert out == ""
     folder = only_run(tmp_path).relative_to(tmp_path)
@@ -89,7 +89,7 @@ def test_a_stopped_run_saves_says_how_to_resume_and_goes_on(
     steps = Checkpoint.read(only_run(tmp_path) / "checkpoint.pt").training.steps
     assert f"after step {steps}" in log
     again = start(tmp_path, environment, *RUN)
-    _, log = again.communicate(timeout=120)
+    _, log = again.communicate(timeout=limit(120))
     assert again.returncode == 0, log
     assert log.startswith("resuming")
 
@@ -126,12 +126,12 @@ def test_a_signal_ends_a_parallel_sweep_and_every_run_of_it_is_saved(
     """Ctrl-C goes to every process of the terminal's foreground group; SIGTERM to one alone."""
     sweep = ["-m", "launcher=joblib", "launcher.n_jobs=2", "k=5,6,7,8"]
     process = start(tmp_path, environment, *RUN, *sweep, new_session=True)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + limit(90)
     while len(list(tmp_path.glob("outputs/runs/*/checkpoint.pt"))) < 2:
         assert time.monotonic() < deadline, "no two runs were saved in 90 seconds"
         time.sleep(0.05)
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-    _, log = process.communicate(timeout=60)
+    _, log = process.communicate(timeout=limit(60))
     assert process.returncode == 128 + number, log
     assert "Traceback" not in log
     assert log.count("all saved; run the same command again to resume") == 2

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, start_process, tiny_run
+from conftest import COMMAND, limit, start_process, tiny_run
 
 from iwae_cli.core.errors import Stopped
 from iwae_cli.core.signals import STOPPING, StopSignals
@@ -30,7 +30,7 @@ def start(
 
 def wait_for_a_pass(folder: Path) -> Path:
     """Return the run's folder once it has finished a pass; nothing is saved by then."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + limit(120)
     while time.monotonic() < deadline:
         for metrics in folder.glob("outputs/runs/*/metrics.csv"):
             if metrics.read_text().count("\n") >= 2:
@@ -58,7 +58,7 @@ def test_each_signal_saves_and_ends_a_run(
     process = start(tmp_path, environment)
     run = wait_for_a_pass(tmp_path)
     process.send_signal(number)
-    _, log = process.communicate(timeout=60)
+    _, log = process.communicate(timeout=limit(60))
     assert process.returncode == 128 + number, log
     assert f"stopped by {number.name} after step {saved_steps(run)}, all saved" in log
     assert "Traceback" not in log
@@ -71,7 +71,7 @@ def test_a_limit_of_processor_time_saves_and_ends_a_run(
     run = wait_for_a_pass(tmp_path)
     resource.prlimit(process.pid, resource.RLIMIT_CPU, (1, resource.RLIM_INFINITY))
     # the signal comes again every second, until the process has ended
-    _, log = process.communicate(timeout=60)
+    _, log = process.communicate(timeout=limit(60))
     assert process.returncode == 128 + signal.SIGXCPU, log
     assert saved_steps(run) > 0
 
@@ -83,13 +83,13 @@ def test_a_run_under_nohup_goes_on_after_the_terminal_is_closed(
     run = wait_for_a_pass(tmp_path)
     process.send_signal(signal.SIGHUP)
     done = (run / "metrics.csv").read_text().count("\n")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + limit(60)
     while (run / "metrics.csv").read_text().count("\n") <= done + 2:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=limit(60))
     assert process.returncode == 128 + signal.SIGTERM
 
 
@@ -105,7 +105,7 @@ def test_a_closed_terminal_saves_the_run_whose_bar_it_showed(
     time.sleep(0.5)
     assert process.poll() is None
     process.send_signal(signal.SIGHUP)
-    process.communicate(timeout=60)
+    process.communicate(timeout=limit(60))
     assert saved_steps(run) > 0
     assert "stopped by SIGHUP" in (run / "train.log").read_text().splitlines()[-1]
 

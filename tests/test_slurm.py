@@ -34,7 +34,7 @@ from cluster_runs import (
     trains,
     wait_until,
 )
-from conftest import ROOT
+from conftest import ROOT, limit
 
 pytestmark = [
     pytest.mark.cluster,
@@ -93,7 +93,7 @@ def test_twelve_runs_survive_what_happens_to_them_on_a_cluster(shared: Path) -> 
     wait_until(saved, "SLURM has warned of the limit, and the run has saved", attached)
     lift = ("scontrol", "update", f"JobId={job}", "TimeLimit=30")
     wait_until(lambda: subprocess.run(lift).returncode == 0, "the limit is lifted", attached)
-    out, log = attached.communicate(timeout=1800)
+    out, log = attached.communicate(timeout=limit(1800))
 
     assert attached.returncode == 1, log
     assert "Traceback" not in log
@@ -151,7 +151,7 @@ def test_ctrl_c_cancels_where_nobody_can_be_asked_and_sigterm_leaves_the_jobs(
     process = start(shared, "train", "-m", *TINY, LONG, "seed=0,1,2", *SLURM)
     wait_until(lambda: trains(shared, 0), "the first run trains", process)
     process.send_signal(number)
-    out, log = process.communicate(timeout=300)
+    out, log = process.communicate(timeout=limit(300))
     assert (process.returncode, out) == (128 + number, "")
     assert ("the jobs go on" if stay else "the jobs were cancelled") in log.splitlines()[-1]
     if not stay:
@@ -168,7 +168,7 @@ def test_a_run_waits_for_its_parent_and_fails_with_it(shared: Path) -> None:
     wait_until(lambda: trains(shared, 2), "the parent trains", process)
     waiting = shell("squeue", "-h", "-r", "-t", "PENDING", "-o", "%r")
     assert waiting.split() == ["Dependency"] * 2
-    _, log = process.communicate(timeout=300)
+    _, log = process.communicate(timeout=limit(300))
     assert process.returncode == 0, log
     times = {n: (record(shared, n)["since"], record(shared, n)["until"]) for n in range(3)}
     assert times[2][1] < min(times[0][0], times[1][0])
@@ -188,7 +188,7 @@ def test_several_runs_share_a_job_and_each_is_preempted_and_goes_on(shared: Path
     shell("scancel", "--signal=USR2", job_id(shared, 0))
     logs = [sweep_of(shared).log(number) for number in (0, 1)]
     wait_until(lambda: all("all saved" in log.read_text() for log in logs), "both are saved")
-    _, log = process.communicate(timeout=600)
+    _, log = process.communicate(timeout=limit(600))
     assert process.returncode == 0, log
     assert all("resuming" in log.read_text() for log in logs)
 

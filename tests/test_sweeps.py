@@ -13,7 +13,7 @@ from pathlib import Path
 import hydra
 import pandas as pd
 import pytest
-from conftest import Command, tiny_run
+from conftest import Command, limit, tiny_run
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -168,7 +168,7 @@ def test_a_killed_worker_loses_one_run_and_the_others_finish(
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline, found = time.monotonic() + 600, list[Path]()
+    deadline, found = time.monotonic() + limit(600), list[Path]()
     while not found:
         assert time.monotonic() < deadline
         assert process.poll() is None
@@ -177,7 +177,7 @@ def test_a_killed_worker_loses_one_run_and_the_others_finish(
     record = sweep_of(tmp_path).record(1)
     assert record is not None
     os.kill(record["pid"], signal.SIGKILL)
-    out, log = process.communicate(timeout=600)
+    out, log = process.communicate(timeout=limit(600))
     assert process.returncode == 0, log
     assert "a worker process was killed" in log
     assert len(list(tmp_path.glob("outputs/runs/*"))) == 3

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from conftest import ROOT, Command, tiny_run
+from conftest import ROOT, Command, limit, tiny_run
 
 from iwae_cli.cli.launch import plan
 from iwae_cli.cli.main import main
@@ -41,7 +41,7 @@ def interrupted_and_resumed(
         stdout=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + limit(120)
     while not [
         p for p in folder.glob("outputs/runs/*/metrics.csv") if p.read_text().count("\n") > 5
     ]:
@@ -49,7 +49,7 @@ def interrupted_and_resumed(
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=limit(120))
     assert process.returncode == 128 + signal.SIGTERM, said
     for _ in range(2):  # the second time there is nothing left to do
         done = iwae(*RUN, log)

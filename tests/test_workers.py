@@ -6,13 +6,14 @@ from contextlib import closing
 
 import pytest
 import torch
+from conftest import limit
 
 from iwae_cli.evaluation.parallel import side_by_side, workers_for
 
 
 def test_results_come_in_order_from_several_threads_of_one_core_each() -> None:
     seen: set[tuple[str, int]] = set()
-    barrier = threading.Barrier(2, timeout=10)
+    barrier = threading.Barrier(2, timeout=limit(10))
 
     def square(number: int) -> int:
         barrier.wait()  # passes only where two are at work at once
