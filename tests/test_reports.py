@@ -141,7 +141,7 @@ def test_runs_trained_in_different_ways_are_not_averaged(outputs: Path) -> None:
     cells = report_of(outputs).cells.query("data == 'digits' and objective == 'iwae'")
     found = cells[(cells["k"] == 2) & (cells["seeds"] > 0)].set_index("protocol")
     assert len(found) == 2
-    assert found.loc["paper, 1 passes, optimizer.learning_rate=0.5", "nll"] == 99.0
+    assert found.loc["paper, 1 pass, optimizer.learning_rate=0.5", "nll"] == 99.0
 
 
 def test_table_2_pairs_a_run_with_the_one_it_started_from(outputs: Path) -> None:

@@ -99,7 +99,8 @@ def passes_names(runs: Sequence[RunRecord], keys: Sequence[Mapping[str, Any]]) -
             ks = "/".join(str(k) for k, _ in of_k)
             names.append(f"{'/'.join(map(str, passes))} passes for k={ks}")
         else:
-            names.append(f"{run.total_passes} passes")
+            count = run.total_passes
+            names.append("1 pass" if count == 1 else f"{count} passes")
     return names
 
 
