@@ -250,6 +250,16 @@ def test_a_damaged_run_is_read_or_named_and_takes_no_other_with_it(
     (top / "damaged" / name).write_bytes((run / name).read_bytes())
 
 
+@pytest.mark.parametrize("value", [torch.zeros(0), torch.zeros(3), "1", None])
+def test_a_checkpoint_whose_format_is_no_number_is_of_another_version(
+    run: Path, place: Path, value: object
+) -> None:
+    file = place / "odd.pt"
+    torch.save({**read_content(run / "checkpoint.pt"), "format": value}, file)
+    with pytest.raises(CheckpointError, match="format unknown"):
+        Checkpoint.read(file)
+
+
 def test_an_array_whose_header_is_cut_is_damaged(place: Path) -> None:
     """Numpy takes it for one of Python 2 then, and has a tokenizer of its own for those."""
     header = b"{'descr': (1L,\n"

@@ -121,8 +121,9 @@ class Checkpoint:
                 number, or holds what no run can have written.
         """
         content = read_content(path)
-        version, written_by = content.get("format"), content.get("versions")
-        if "format" in content and version != FORMAT_VERSION:
+        version, written_by = content.get("format", FORMAT_VERSION), content.get("versions")
+        version = version if isinstance(version, int) else "unknown"
+        if version != FORMAT_VERSION:
             writer = written_by.get("iwae") if isinstance(written_by, dict) else "unknown"
             raise CheckpointError(
                 f"{path} has format {version}, this version of iwae reads format "
