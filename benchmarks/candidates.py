@@ -19,8 +19,8 @@ from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.row_lottery import keep_probabilities
-from iwae_cli.training.recipes.adam import Fast
 from iwae_cli.training.recipes.base import Recipe
+from iwae_cli.training.recipes.fast import Fast
 from iwae_cli.training.recipes.kfac import Kfac
 from iwae_cli.training.trainer import Trainer
 

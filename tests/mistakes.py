@@ -97,6 +97,7 @@ TRAIN = {
     "arch.latents=50": ["a list of whole numbers such as [5]"],
     "arch.latents=[50,20]": ["one list of widths for each of the 2"],
     "arch.hidden=[200,200]": ["such as [[200,200]]"],
+    "arch.hidden=[[true]]": ["such as [[200,200]], got [[True]]"],
     "arch.init=foo": ["known: glorot, original_code"],
     "arch.output_bias=7.5": ["output_bias must be true or false"],
     "arch.name=../../x": ["letters, digits and ._- only", "'../../x'"],

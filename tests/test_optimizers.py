@@ -14,9 +14,11 @@ from iwae_cli.models.iwae import IWAE
 from iwae_cli.training.components import find_recipe
 from iwae_cli.training.optimizers.adam import FusedAdam
 from iwae_cli.training.recipes import RECIPES
-from iwae_cli.training.recipes.adam import Fast, OriginalCode, Paper
 from iwae_cli.training.recipes.base import Recipe
+from iwae_cli.training.recipes.fast import Fast
 from iwae_cli.training.recipes.kfac import Kfac
+from iwae_cli.training.recipes.original_code import OriginalCode
+from iwae_cli.training.recipes.paper import Paper
 
 
 def test_paper_makes_three_to_the_i_passes_at_rates_that_fall_tenfold_over_seven_stages() -> None:

@@ -172,7 +172,7 @@ def test_the_tracker_of_the_documentation_works_and_goes_on_after_a_stop(tmp_pat
         "from iwae_cli.core.trackers.base import Options, TrackedRun\n"
     )
     exec(imports + textwrap.dedent(page[start:end]), names)
-    options, run = names["OPTIONS"](folder=str(tmp_path)), TrackedRun(tmp_path / "run", {})
+    options, run = names["JsonLines"](folder=str(tmp_path)), TrackedRun(tmp_path / "run", {})
     with options.open(run, passes=0) as tracker:
         for number in (1, 2, 3):
             tracker.on_pass(number, {"bound": -float(number)})

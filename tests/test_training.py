@@ -18,9 +18,11 @@ from iwae_cli.objectives.base import Objective
 from iwae_cli.objectives.ciwae import Ciwae
 from iwae_cli.objectives.iwae import Iwae
 from iwae_cli.runs.metrics import Metrics
-from iwae_cli.training.recipes.adam import Fast, OriginalCode, Paper
 from iwae_cli.training.recipes.base import Recipe
+from iwae_cli.training.recipes.fast import Fast
 from iwae_cli.training.recipes.kfac import Kfac
+from iwae_cli.training.recipes.original_code import OriginalCode
+from iwae_cli.training.recipes.paper import Paper
 from iwae_cli.training.trainer import Trainer
 from iwae_cli.training.validation import (
     OverfittingWatch,

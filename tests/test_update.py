@@ -19,7 +19,7 @@ from iwae_cli.objectives.ciwae import Ciwae
 from iwae_cli.objectives.importance import log_mean_exp
 from iwae_cli.training.cuda_graph import WARM_UP, CudaGraph, RecordedUpdate, update_of
 from iwae_cli.training.optimizers.adam import FusedAdam
-from iwae_cli.training.recipes.adam import Fast
+from iwae_cli.training.recipes.fast import Fast
 from iwae_cli.training.step import Update
 from iwae_cli.training.trainer import Trainer
 

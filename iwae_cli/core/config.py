@@ -66,6 +66,10 @@ class Arch:
             f"layers, got {len(self.hidden)}",
         )
         sizes = [*self.latents, *(width for widths in self.hidden for width in widths)]
+        whole = all(isinstance(size, int) and not isinstance(size, bool) for size in sizes)
+        require(
+            whole, f"hidden must be lists of whole numbers such as [[200,200]], got {self.hidden}"
+        )
         require(all(size >= 1 for size in sizes), f"all sizes must be at least 1, got {sizes}")
         require(self.init in INITIALISATIONS, unknown("init", self.init, INITIALISATIONS))
         known = self.activation in ACTIVATIONS

@@ -5,23 +5,26 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from iwae_cli import data
 from iwae_cli.core.building import build
+from iwae_cli.core.by_name import ByName
 from iwae_cli.core.errors import ConfigError, unknown
 from iwae_cli.data.arrays import Arrays
 from iwae_cli.data.dataset import SPLITS, Dataset, Source
-from iwae_cli.data.digits import Digits
 from iwae_cli.data.download import File, place_of
-from iwae_cli.data.mnist import Mnist
-from iwae_cli.data.mnist_fixed import MnistFixed
-from iwae_cli.data.omniglot import Omniglot
 
-SOURCES: dict[str, type[Source]] = {
-    "arrays": Arrays,
-    "digits": Digits,
-    "mnist": Mnist,
-    "mnist_fixed": MnistFixed,
-    "omniglot": Omniglot,
-}
+# Files that hold no data set
+SHARED = (
+    "array_files",
+    "array_names",
+    "binarisation",
+    "dataset",
+    "download",
+    "download_progress",
+    "pixels",
+    "registry",
+)
+SOURCES: Mapping[str, type[Source]] = ByName[Source](data.__name__, data.__path__, shared=SHARED)
 
 
 def names() -> list[str]:
@@ -39,7 +42,7 @@ def find(values: Mapping[str, Any]) -> Source:
     Raises:
         ConfigError: An unknown name or option, a wrong type, a value out of range.
     """
-    name = values.get("name")
+    name = str(values.get("name"))
     if name not in SOURCES:
         raise ConfigError(unknown("dataset", name, SOURCES))
     return build(SOURCES[name], values, where="dataset")

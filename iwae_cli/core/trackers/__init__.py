@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from iwae_cli.core.building import build
+from iwae_cli.core.by_name import ByName
 from iwae_cli.core.errors import ConfigError, unknown
 from iwae_cli.core.trackers.base import Options, TrackedRun, Tracker
 
-TRACKERS = ("mlflow", "tensorboard")
+TRACKERS = ByName[Options](__name__, __path__, shared=("base",))
 
 
 def check(nodes: Mapping[str, Any]) -> dict[str, Options]:
@@ -23,7 +23,7 @@ def check(nodes: Mapping[str, Any]) -> dict[str, Options]:
     for name, values in nodes.items():
         if name not in TRACKERS:
             raise ConfigError(unknown("log", name, (*TRACKERS, "none")))
-        cls: type[Options] = import_module(f"iwae_cli.core.trackers.{name}").OPTIONS
+        cls = TRACKERS[name]
         if find_spec(cls.package) is None:
             raise ConfigError(f"log={name} is not installed: pip install 'iwae-cli[{name}]'")
         found[name] = build(cls, values or {}, where=f"log.{name}")

@@ -42,9 +42,11 @@ class Options(ABC):
     """Options of a tracker.
 
     Attributes:
+        name: Of the tracker, the file and the YAML.
         package: The package that it needs, which the extra of the tracker's name installs.
     """
 
+    name: ClassVar[str]
     package: ClassVar[str]
 
     @abstractmethod

@@ -28,6 +28,7 @@ class Mlflow(Options):
     uri: str | None = None
     folder: str = "outputs/mlruns"
     experiment: str = "iwae"
+    name: ClassVar[str] = "mlflow"
     package: ClassVar[str] = "mlflow"
 
     @contextmanager
@@ -107,6 +108,3 @@ class MlflowRun:
 
         pixels = Image.fromarray((255 * np.clip(image, 0, 1)).round().astype(np.uint8))
         self.client.log_image(self.identifier, pixels, artifact_file=f"{name}.png")
-
-
-OPTIONS = Mlflow

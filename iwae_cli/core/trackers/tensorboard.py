@@ -20,6 +20,7 @@ class TensorBoard(Options):
     """Event files below `folder`, in a folder named after the run."""
 
     folder: str = "outputs/tensorboard"
+    name: ClassVar[str] = "tensorboard"
     package: ClassVar[str] = "tensorboard"
 
     @contextmanager
@@ -54,6 +55,3 @@ class Events:
     def picture(self, number: int, name: str, image: NDArray[np.float32]) -> None:
         """Add an image."""
         self.writer.add_image(name, image, number, dataformats="HW")
-
-
-OPTIONS = TensorBoard

@@ -4,17 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from iwae_cli.core.building import build
+from iwae_cli.core.by_name import ByName
 from iwae_cli.core.errors import ConfigError, unknown
 from iwae_cli.models.likelihoods.base import Likelihood
 from iwae_cli.models.likelihoods.bernoulli import BernoulliPixels
-from iwae_cli.models.likelihoods.continuous_bernoulli import ContinuousBernoulliPixels
-from iwae_cli.models.likelihoods.gaussian import GaussianPixels
 
-LIKELIHOODS: dict[str, type[Likelihood]] = {
-    "bernoulli": BernoulliPixels,
-    "continuous_bernoulli": ContinuousBernoulliPixels,
-    "gaussian": GaussianPixels,
-}
+LIKELIHOODS = ByName[Likelihood](__name__, __path__, shared=("base", "dense"))
 DEFAULT = BernoulliPixels()
 
 

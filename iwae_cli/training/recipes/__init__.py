@@ -1,13 +1,6 @@
-"""What the config node `optimizer` names: recipes, each an optimiser with its schedules."""
+"""What the config node `optimizer` names: optimisers with their schedules, one a file."""
 
-from iwae_cli.training.recipes.adam import Constant, Fast, OriginalCode, Paper
+from iwae_cli.core.by_name import ByName
 from iwae_cli.training.recipes.base import Recipe
-from iwae_cli.training.recipes.kfac import Kfac
 
-RECIPES: dict[str, type[Recipe]] = {
-    "paper": Paper,
-    "original_code": OriginalCode,
-    "fast": Fast,
-    "constant": Constant,
-    "kfac": Kfac,
-}
+RECIPES = ByName[Recipe](__name__, __path__, shared=("adam", "base"))

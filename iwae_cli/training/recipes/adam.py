@@ -1,17 +1,15 @@
-"""Adam with its schedules: the paper's, the authors' code's, a fast and a constant one."""
+"""What all recipes with Adam share."""
 
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from iwae_cli.core.config import require
 from iwae_cli.data.binarisation import Binarisation
-from iwae_cli.models.iwae import IWAE, Reduction
-from iwae_cli.training.optimizers.adam import FusedAdam, OriginalAdam
-from iwae_cli.training.recipes.base import Recipe, check_batch_size, check_growth, check_passes
-from iwae_cli.training.schedules import Cosine, KGrowth, LearningRate, Linear, Stages
+from iwae_cli.models.iwae import IWAE
+from iwae_cli.training.optimizers.adam import FusedAdam
+from iwae_cli.training.recipes.base import Recipe, check_batch_size
 
 
 @dataclass(frozen=True)
@@ -57,121 +55,3 @@ class Adam(Recipe):
             fused=True,
             capturable=recorded,
         )
-
-
-@dataclass(frozen=True)
-class Paper(Adam):
-    """Stage i = 0, 1, ... makes 3^i passes at learning rate lr * 10^(-i/7), with Adam.
-
-    Burda et al. 2015, arXiv 1509.00519, section 5. The authors' eps of 1e-4 belongs to the
-    gradient summed over 20 images; on the mean it is 5e-6.
-    """
-
-    name: str = "paper"
-    stages: int = 8
-    learning_rate: float = 1e-3
-    eps: float = 5e-6
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(1 <= self.stages <= 12, f"stages must be in 1..12, got {self.stages}")
-
-    @property
-    def total_passes(self) -> int:
-        """(3^stages - 1) / 2; 3,280 with eight stages."""
-        return int((3**self.stages - 1) // 2)
-
-    @property
-    def rates(self) -> LearningRate:
-        """Lr * 10^(-i/7) in stage i."""
-        return Stages([self.learning_rate * 10 ** (-i / 7) for i in range(self.stages)])
-
-
-@dataclass(frozen=True)
-class OriginalCode(Paper):
-    """The stages of the paper with the optimiser of the authors' published code.
-
-    The learning rate of stage i is lr * round(10^(1 - i/7), 1) / 10, and the loss is summed over
-    the minibatch; see `OriginalAdam`.
-    """
-
-    name: str = "original_code"
-    beta1: float = 0.99
-    eps: float = 1e-4
-    reduction: ClassVar[Reduction] = "sum"
-    algorithm: ClassVar[type[torch.optim.Optimizer]] = OriginalAdam
-    capturable: ClassVar[bool] = False  # its step number is the host's
-
-    @property
-    def rates(self) -> LearningRate:
-        """Lr * round(10^(1 - i/7), 1) / 10 in stage i."""
-        rounded = [round(10 ** (1 - i / 7), 1) for i in range(self.stages)]
-        return Stages([self.learning_rate * one / 10 for one in rounded])
-
-    def build(
-        self, model: IWAE, images: Tensor, *, binarisation: Binarisation
-    ) -> torch.optim.Optimizer:
-        """Return the authors' variant of Adam."""
-        return OriginalAdam(model.parameters(), betas=(self.beta1, self.beta2), eps=self.eps)
-
-
-@dataclass(frozen=True)
-class Fast(Adam):
-    """Adam with a learning rate that falls to zero along a cosine, while k grows.
-
-    Training is cut into equal parts: each entry of `k_growth` below the run's k names the k of
-    one part, and the last part uses the run's k itself.
-    """
-
-    name: str = "fast"
-    batch_size: int = 100
-    passes: int = 120
-    learning_rate: float = 3e-3
-    k_growth: list[int] = field(default_factory=lambda: [5, 10])
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_passes(self.passes)
-        check_growth(self.k_growth)
-
-    @property
-    def total_passes(self) -> int:
-        """The option `passes`."""
-        return self.passes
-
-    @property
-    def rates(self) -> LearningRate:
-        """Half a cosine."""
-        return Cosine(self.learning_rate, self.passes)
-
-    @property
-    def growth(self) -> KGrowth:
-        """Equal parts."""
-        return KGrowth(self.k_growth)
-
-
-@dataclass(frozen=True)
-class Constant(Adam):
-    """Adam at one learning rate; by default the second stage of the paper's Table 2.
-
-    3^7 passes at 1e-4: Burda et al. 2015, arXiv 1509.00519, section 5.3.
-    """
-
-    name: str = "constant"
-    passes: int = 3**7
-    learning_rate: float = 1e-4
-    eps: float = 5e-6
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_passes(self.passes)
-
-    @property
-    def total_passes(self) -> int:
-        """The option `passes`."""
-        return self.passes
-
-    @property
-    def rates(self) -> LearningRate:
-        """The learning rate, the same at every position."""
-        return Linear(self.learning_rate, self.passes, end=1.0)
