@@ -245,13 +245,13 @@ def test_data_takes_shares_of_own_arrays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("iwae train arch=", ["arch=one_layer", "arch=two_latents", "arch=two_layer"]),
+        ("iwae train arch=two", ["arch=two_latents", "arch=two_layer"]),
         ("iwae train arch=two_la", ["arch=two_latents", "arch=two_layer"]),
         ("iwae train opt", ["optimizer.", "optimizer="]),
         ("iwae train optimizer=paper optimizer.st", ["optimizer.stages="]),
         ("iwae train optimizer=fast optimizer.pa", ["optimizer.passes="]),
         ("iwae train -m k=1,5 objective=va", ["objective=vae"]),
-        ("iwae train arch =", ["one_layer", "two_latents", "two_layer"]),  # as bash splits words
+        ("iwae train arch = two", ["two_latents", "two_layer"]),  # as bash splits words
         ("iwae train k = 5 arch = two_lay", ["two_layer"]),
         ("iwae train nonsense=3 seed", []),
         ("iwae train device=c", ["device=cpu", "device=cuda"]),

@@ -2,20 +2,27 @@
 
 import re
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, binary_images, tiny_model
+from conftest import ROOT, binary_images, settings, tiny_model
 from estimators import CASES, Case
 from torch import Tensor, nn
 
+import iwae_cli
 from iwae_cli import objectives
 from iwae_cli.core.config import Arch
+from iwae_cli.core.errors import ConfigError
+from iwae_cli.evaluation.evaluate import evaluate
 from iwae_cli.models.conditional import ConditionalLayer
 from iwae_cli.models.distributions import Bernoulli, Gaussian
+from iwae_cli.models.initialisation import initialise
 from iwae_cli.models.iwae import IWAE, uniform_shape
 from iwae_cli.models.layers import GaussianLayer
+from iwae_cli.runs.checkpoint_file import read_content
+from iwae_cli.training import run as training
 
 ARCHS = [Arch(latents=[3], hidden=[[6]]), Arch(latents=[4, 3], hidden=[[6], [5]])]
 
@@ -129,12 +136,48 @@ def check_against_autograd(model: IWAE, x: Tensor) -> None:
 
 
 def test_the_convolutional_pair_of_the_documentation_trains_and_is_short() -> None:
-    names, lines = of_the_page("class ConvolutionalRecognition", "class ConvolutionalPixels")
+    names, lines = of_the_page("class Convolutional(Cond", "class ConvolutionalPixels")
     assert lines < 40
     model = IWAE(784, Arch(latents=[3], hidden=[[]]))
-    model.recognition = nn.ModuleList([names["ConvolutionalRecognition"](3)])
+    model.recognition = nn.ModuleList([names["Convolutional"](784, [], 3, "tanh")])
     model.generative = nn.ModuleList([names["ConvolutionalPixels"](3)])
     check_against_autograd(model.double(), binary_images(2, 784))
+
+
+@pytest.mark.parametrize("latents", [[3], [4, 3]], ids=["one", "two"])
+def test_the_convolutional_encoder_has_the_gradients_of_autograd(latents: list[int]) -> None:
+    arch = Arch(latents=latents, hidden=[[6]] * len(latents), encoder="convolutional")
+    check_against_autograd(IWAE(64, arch).double(), binary_images(2, 64))
+
+
+def test_parameters_of_other_layers_start_from_the_runs_seed() -> None:
+    def started(seed: int) -> Tensor:
+        model = IWAE(64, Arch(latents=[3], hidden=[[6]], encoder="convolutional"))
+        generator = torch.Generator().manual_seed(seed)
+        initialise(model, "glorot", generator=generator, mean_image=None)
+        return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+    assert torch.equal(started(0), started(0))
+    assert not torch.equal(started(0), started(1))
+
+
+@pytest.mark.parametrize("pixels", [63, 36 + 1, 49])
+def test_a_convolutional_encoder_says_which_images_it_takes(pixels: int) -> None:
+    with pytest.raises(ConfigError, match=f"sides that 4 divides, got {pixels} pixels"):
+        IWAE(pixels, Arch(encoder="convolutional"))
+
+
+def test_a_convolutional_run_is_evaluated_checked_and_the_same_again(tmp_path: Path) -> None:
+    arch = {"latents": [3], "hidden": [[8]], "encoder": "convolutional"}
+    runs = [
+        training.run(settings(tmp_path / name, arch=arch, optimizer={"name": "kfac", "passes": 1}))
+        for name in ("one", "other")
+    ]
+    first, second = (read_content(run.folder / "checkpoint.pt")["model"] for run in runs)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    evaluate(runs[0].folder, k=[3], limit=20)
+    checks = iwae_cli.verify(runs[0].folder)
+    assert checks["holds"].all(), checks
 
 
 def test_the_likelihood_of_the_documentation_is_a_density_with_its_derivative() -> None:

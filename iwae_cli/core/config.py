@@ -47,7 +47,7 @@ class Arch:
 
     `latents[l]` is the size of stochastic layer l + 1; `hidden[l]` the widths of the hidden layers
     between it and the layer below, each followed by `activation`. The generative network mirrors
-    the recognition network.
+    the recognition network, whose first layer is the one that `encoder` names.
     """
 
     name: str = field(default="custom", metadata=NOT_IDENTITY)
@@ -56,6 +56,7 @@ class Arch:
     init: str = "glorot"
     output_bias: bool = True
     activation: str = field(default="tanh", metadata={"identity": "if set"})
+    encoder: str = field(default="dense", metadata={"identity": "if set"})
 
     def __post_init__(self) -> None:
         check_name("name", self.name)

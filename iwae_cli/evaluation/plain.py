@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Distribution, Normal
 from torch.nn import functional
 
-from iwae_cli.core.config import LEAK, Config
+from iwae_cli.core.config import LEAK, Arch, Config
+from iwae_cli.models.encoders import encoder
+from iwae_cli.models.encoders.dense import Dense
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -39,7 +41,10 @@ def plain_log_weights(
     below, latents = x.double().expand(k, -1), []
     log_w = torch.zeros(k, dtype=torch.float64)
     for level, e in enumerate(noise):
-        q = gaussian(p, f"recognition.{level}", below, activation)
+        if level or settings.arch.encoder == Dense.name:
+            q = gaussian(p, f"recognition.{level}", below, activation)
+        else:
+            q = other_encoder(p, settings.arch, below)
         below = q.mean + q.stddev * e.double()
         log_w = log_w - q.log_prob(below).sum(-1)
         latents.append(below)
@@ -87,6 +92,17 @@ def gaussian(
     features = hidden_layers(p, name, inputs, activation)
     std = linear(p, f"{name}.log_std", features).exp()
     return Normal(linear(p, f"{name}.mean", features), std)
+
+
+def other_encoder(p: Mapping[str, Tensor], arch: Arch, x: Tensor) -> Normal:
+    """Return q(h_1 | x), [k, H], by the layer's own `forward`, for an encoder that is not dense."""
+    layer = encoder(arch, x.shape[-1]).double()
+    first = "recognition.0."
+    own = {name.removeprefix(first): p[name] for name in p if name.startswith(first)}
+    layer.load_state_dict(own)
+    with torch.no_grad():
+        q = layer(x)
+    return Normal(q.mean, q.log_std.exp())
 
 
 def hidden_layers(

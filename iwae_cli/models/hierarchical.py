@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from iwae_cli.core.config import Arch
 from iwae_cli.models.conditional import ConditionalLayer
 from iwae_cli.models.distributions import Gaussian, log_standard_normal
+from iwae_cli.models.encoders import encoder
 from iwae_cli.models.layers import DenseNetwork, GaussianLayer
 from iwae_cli.models.likelihoods import DEFAULT
 from iwae_cli.models.likelihoods.base import Likelihood
@@ -49,7 +50,10 @@ class HierarchicalModel(nn.Module):
         sizes = [data_dim, *arch.latents]
         links = list(zip(sizes, arch.hidden, sizes[1:], strict=False))
         self.recognition = nn.ModuleList(
-            GaussianLayer(below, hidden, above, arch.activation) for below, hidden, above in links
+            GaussianLayer(below, hidden, above, arch.activation)
+            if level
+            else encoder(arch, data_dim)
+            for level, (below, hidden, above) in enumerate(links)
         )
         self.generative = nn.ModuleList(
             (GaussianLayer if level else likelihood.layer)(

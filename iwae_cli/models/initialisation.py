@@ -18,7 +18,9 @@ def initialise(
     mean_image: Tensor | None,
     std_image: Tensor | None = None,
 ) -> None:
-    """Draw the weights from Glorot's uniform distribution and set the biases to zero.
+    """Draw the weights of linear layers from Glorot's uniform distribution, with biases of zero.
+
+    Other layers draw their parameters by themselves, from a seed that the generator gives.
 
     Args:
         model: On the CPU.
@@ -40,6 +42,10 @@ def initialise(
                 layer.weight.data.copy_(torch.from_numpy(weight.T))
             else:
                 nn.init.xavier_uniform_(layer.weight, generator=generator)
+        elif callable(draw := getattr(layer, "reset_parameters", None)):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+                draw()
     if mean_image is not None:
         std = torch.ones_like(mean_image) if std_image is None else std_image
         model.generative_layers[0].start_at(mean_image, std)

@@ -22,7 +22,7 @@ ELSEWHERE = {f.name for f in fields(Config) if f.metadata.get("identity") is Fal
 
 UNTOLD = {("arch", "name")}
 # Keys that earlier versions did not write, at their defaults
-LATER = [("arch", "activation", "tanh")]
+LATER = [("arch", "activation", "tanh"), ("arch", "encoder", "dense")]
 
 
 def read_config(path: Path) -> dict[str, Any]:
