@@ -123,6 +123,15 @@ def test_other_files_are_no_table_of_runs(outputs: Path, tmp_path: Path) -> None
     assert command("report", "none.csv", cwd=tmp_path).returncode == 2
 
 
+def test_runs_stand_in_the_order_of_their_numbers(outputs: Path) -> None:
+    run = run_of(outputs, "iwae", 2)
+    for name in ("digits-100_50-iwae", "digits-50-iwae-k5", "digits-50-iwae-k50", "digits-3-z"):
+        shutil.copytree(run, run.parent / name)
+    found = [one.folder.path.name for one in report_of(outputs).runs]
+    asked = ["digits-3-z", "digits-50-iwae-k5", "digits-50-iwae-k50", "digits-100_50-iwae"]
+    assert [name for name in found if name in asked] == asked
+
+
 @pytest.mark.long
 def test_the_command_says_what_is_there_more_than_once(outputs: Path, tmp_path: Path) -> None:
     assert command("report", cwd=tmp_path).returncode == 0

@@ -1,6 +1,7 @@
 """What a run is called in tables: its protocol, data, objective and architecture."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -102,6 +103,11 @@ def passes_names(runs: Sequence[RunRecord], keys: Sequence[Mapping[str, Any]]) -
             count = run.total_passes
             names.append("1 pass" if count == 1 else f"{count} passes")
     return names
+
+
+def natural(name: str) -> str:
+    """Return a sorting key by which 40 passes come before 370."""
+    return re.sub(r"\d+", lambda digits: digits[0].zfill(9), name)
 
 
 def data_names(runs: Sequence[RunRecord]) -> list[str]:

@@ -13,6 +13,7 @@ from iwae_cli.core.errors import ReportError
 from iwae_cli.core.identity import FORMAT_VERSION
 from iwae_cli.core.progress import ProgressReport
 from iwae_cli.reports.held_to import config_fault, environment_fault, own_rows
+from iwae_cli.reports.naming import natural
 from iwae_cli.reports.run_record import Arrays, RunRecord
 from iwae_cli.runs.arrays_file import read_arrays
 from iwae_cli.runs.checked_table import parsed
@@ -46,8 +47,9 @@ class RunReader:
     unreadable: list[Unreadable] = field(default_factory=list)
 
     def runs(self, top: Path) -> list[RunRecord]:
-        """Return every run in or below a folder that can be read, sorted by path."""
-        folders, runs = sorted(self.run_folders(top)), []
+        """Return every run in or below a folder that can be read, seed 2 before seed 10."""
+        folders = sorted(self.run_folders(top), key=lambda path: natural(str(path)))
+        runs: list[RunRecord | None] = []
         with ProgressReport("reading", total=len(folders)) as progress:
             for done, path in enumerate(folders, start=1):
                 runs.append(self.run(path))

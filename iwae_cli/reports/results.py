@@ -1,12 +1,12 @@
 """The cells of the results: whatever was run, the published numbers beside it, what is missing."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from iwae_cli.reports import published
+from iwae_cli.reports.naming import natural
 from iwae_cli.reports.published import Published
 from iwae_cli.reports.seeds import NO_RUN, has_result, over_seeds
 
@@ -50,11 +50,6 @@ def result_cells(scores: pd.DataFrame) -> pd.DataFrame:
     cells = cells.sort_values("protocol", key=lambda names: names.map(natural), kind="stable")
     cells = cells.reset_index(drop=True)
     return cells.assign(best=best(cells))
-
-
-def natural(name: str) -> str:
-    """Return a sorting key by which 40 passes come before 370."""
-    return re.sub(r"\d+", lambda digits: digits[0].zfill(9), name)
 
 
 def cells_at(place: tuple[Any, ...], scores: pd.DataFrame) -> Iterator[dict[str, Any]]:
