@@ -7,11 +7,12 @@ from conftest import ARCHS, binary_images, tiny_model
 
 from iwae_cli.core.config import Arch
 from iwae_cli.data.binarisation import DYNAMIC, FIXED
-from iwae_cli.evaluation.active_units import unit_variances, without_units
+from iwae_cli.evaluation.active_units import unit_variances
 from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.evaluation.noise import EvaluationNoise
 from iwae_cli.models.iwae import IWAE
 from iwae_cli.models.layers import DenseNetwork
+from iwae_cli.models.pruning import without_units
 
 
 def linear_model(latents: list[int]) -> IWAE:

@@ -180,6 +180,19 @@ def test_a_convolutional_run_is_evaluated_checked_and_the_same_again(tmp_path: P
     assert checks["holds"].all(), checks
 
 
+def test_every_command_reads_a_convolutional_run(tmp_path: Path) -> None:
+    arch = {"latents": [4, 3], "hidden": [[8], [6]], "encoder": "convolutional"}
+    optimizer = {"name": "kfac", "passes": 1}
+    run = training.run(settings(tmp_path, arch=arch, optimizer=optimizer)).folder
+    evaluate(run, k=[20], limit=10, proposal="laplace")
+    evaluate(run, estimator="ais,temperatures=5,chains=2,leapfrogs=2", limit=5)
+    counted = iwae_cli.active_units(run, check=True, k=5, samples=2, threshold=0.05, limit=20)
+    assert abs(counted["check"]["difference"]) < 5
+    rows = iwae_cli.gradients(run, draws=3, k=[2], images=4)
+    assert all(row["variance"] > 0 for row in rows)
+    assert iwae_cli.sandwich(run, k=5, images=4) is not None
+
+
 def test_the_likelihood_of_the_documentation_is_a_density_with_its_derivative() -> None:
     names, _ = of_the_page("class Laplace(NamedTuple)")
     model = IWAE(6, ARCHS[1], names["LaplacePixels"](scale=0.3)).double()

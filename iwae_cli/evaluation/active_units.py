@@ -1,15 +1,14 @@
 """Active latent units: how much the posterior mean of each unit varies with the image."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from iwae_cli.core.errors import ConfigError, unknown
 from iwae_cli.data.binarisation import Binarisation
@@ -19,7 +18,7 @@ from iwae_cli.evaluation.likelihood import log_likelihoods
 from iwae_cli.evaluation.noise import BLOCK, EvaluationNoise
 from iwae_cli.evaluation.trained_run import TrainedRun
 from iwae_cli.models.iwae import IWAE
-from iwae_cli.models.layers import DenseNetwork, GaussianLayer
+from iwae_cli.models.pruning import without_units
 from iwae_cli.runs.checked_table import DIGESTS
 from iwae_cli.runs.eval_csv import key_of
 
@@ -76,39 +75,6 @@ def unit_variances(
         torch.cat(mean).var(0, correction=0) - torch.cat(spread).mean(0)
         for mean, spread in zip(means, spreads, strict=True)
     ]
-
-
-def without_units(model: IWAE, kept: Sequence[Tensor]) -> IWAE:
-    """Return a copy of `model` that has only the units `kept`, indices for each stochastic layer.
-
-    A removed unit is gone from q, from its prior or conditional, and from the input of every
-    network that read it.
-    """
-    pruned = copy.deepcopy(model)
-    pruned.latents = tuple(len(units) for units in kept)
-    for level, units in enumerate(kept):
-        keep_outputs(pruned.recognition[level], units)
-        keep_inputs(pruned.generative[level], units)
-        if level + 1 < len(kept):
-            keep_inputs(pruned.recognition[level + 1], units)
-            keep_outputs(pruned.generative[level + 1], units)
-    return pruned
-
-
-def keep_outputs(layer: nn.Module, units: Tensor) -> None:
-    """Keep only `units` of the mean and log-std heads of a Gaussian layer."""
-    assert isinstance(layer, GaussianLayer)
-    for head in (layer.mean, layer.log_std):
-        head.weight = nn.Parameter(head.weight.data[units])
-        head.bias = nn.Parameter(head.bias.data[units])
-
-
-def keep_inputs(layer: nn.Module, units: Tensor) -> None:
-    """Keep only `units` of the inputs of a layer."""
-    linear = [module for module in layer.modules() if isinstance(module, nn.Linear)]
-    hidden = len(cast(DenseNetwork, layer.network)) > 0
-    for first in linear[:1] if hidden else linear:  # without hidden layers the heads read them
-        first.weight = nn.Parameter(first.weight.data[:, units])
 
 
 def active_units(

@@ -234,7 +234,7 @@ def gradients(
     grey = run.images(split, images)
     x = EvaluationNoise(seed, run.model.latents).binarise(grey, 0, run.binarisation)
     rows = gradient_statistics(
-        run.model,
+        run.model.requires_grad_(),  # which layers without derivatives of their own need
         torch.from_numpy(x).to(run.device),
         {one.label: one.objective for one in found},
         ks=sorted(set(k)),

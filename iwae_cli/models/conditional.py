@@ -157,7 +157,8 @@ class ConditionalLayer(nn.Module, Generic[D]):
             cache: Of `forward_with_cache`.
             gradient: Of the loss in each parameter of the distribution, of their shapes.
         """
-        return self.backward(cache, gradient).inputs
+        inputs, outputs = cache
+        return derivative(outputs, inputs, list(gradient))[0].flatten(0, -2)
 
     def log_density_slopes(self, cache: Any, like: Tensor) -> DensitySlopes:  # noqa: ANN401  (each layer's own)
         """Return the derivatives of the log density in its inputs and its values.
@@ -166,8 +167,8 @@ class ConditionalLayer(nn.Module, Generic[D]):
             cache: Of `log_density`.
             like: That log density, [k, B].
         """
-        found = self.log_density_backward(cache, torch.ones_like(like), None)
-        return DensitySlopes(found.inputs, found.values)
+        inputs, values = derivative(cache.outputs, cache.inputs, [torch.ones_like(like)])
+        return DensitySlopes(inputs.flatten(0, -2), values)
 
     def linear_layers(self) -> list[nn.Linear]:
         """Return the linear layers whose Fisher information `fisher_samples` speaks of."""
