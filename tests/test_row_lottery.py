@@ -5,6 +5,7 @@ Unbiasedness by the paired statistics of test_unbiasedness.py; its false-alarm r
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -322,16 +323,19 @@ def test_saturated_pixels_are_exact_in_the_kernel() -> None:
     torch.testing.assert_close(residual, expected, rtol=0, atol=1e-30)
 
 
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
 @pytest.mark.parametrize("all_rows", [True, False])
 def test_gradients_of_images_in_pieces_and_on_two_cores_are_those_of_all_at_once(
-    monkeypatch: pytest.MonkeyPatch, all_rows: bool
+    monkeypatch: pytest.MonkeyPatch,
+    all_rows: bool,
+    mode: Callable[[], AbstractContextManager[object]],
 ) -> None:
     model = tiny_model(ARCHS["two"])
     x, noise = binary_images(30), model.draw_noise(50, 30, torch.Generator().manual_seed(2))
     uniform = None if all_rows else numbers(50, 30)
     monkeypatch.setattr(cores, "FEW_ROWS", 500)
     found = []
-    with torch.inference_mode():
+    with mode():
         for threads, parts, rows, pieces in ((1, 1, 1500, 1), (1, 1, 100, 15), (2, 2, 100, 15)):
             torch.set_num_threads(threads)
             monkeypatch.setattr(cores, "ROWS", rows)

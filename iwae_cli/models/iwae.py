@@ -228,10 +228,10 @@ def together(parts: Sequence[Gradients]) -> Gradients:
 
 def sum_of(tensors: Sequence[Tensor]) -> Tensor:
     """Return the sum, contiguous: fused optimisers read memory from its start, whatever strides."""
-    total = tensors[0].contiguous()
-    for tensor in tensors[1:]:
-        total = total.add_(tensor)
-    return total
+    total = tensors[0]
+    for tensor in tensors[1:]:  # not in place: other threads made them in inference mode
+        total = total + tensor
+    return total.contiguous()
 
 
 def uniform_shape(
