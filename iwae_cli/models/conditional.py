@@ -157,8 +157,9 @@ class ConditionalLayer(nn.Module, Generic[D]):
             cache: Of `forward_with_cache`.
             gradient: Of the loss in each parameter of the distribution, of their shapes.
         """
-        inputs, outputs = cache
-        return derivative(outputs, inputs, list(gradient))[0].flatten(0, -2)
+        if not isinstance(cache, AutogradCache):
+            return self.backward(cache, gradient).inputs
+        return derivative(cache.outputs, cache.inputs, list(gradient))[0].flatten(0, -2)
 
     def log_density_slopes(self, cache: Any, like: Tensor) -> DensitySlopes:  # noqa: ANN401  (each layer's own)
         """Return the derivatives of the log density in its inputs and its values.
@@ -167,7 +168,11 @@ class ConditionalLayer(nn.Module, Generic[D]):
             cache: Of `log_density`.
             like: That log density, [k, B].
         """
-        inputs, values = derivative(cache.outputs, cache.inputs, [torch.ones_like(like)])
+        ones = torch.ones_like(like)
+        if not isinstance(cache, AutogradCache):
+            found = self.log_density_backward(cache, ones, None)
+            return DensitySlopes(found.inputs, found.values)
+        inputs, values = derivative(cache.outputs, cache.inputs, [ones])
         return DensitySlopes(inputs.flatten(0, -2), values)
 
     def linear_layers(self) -> list[nn.Linear]:
